@@ -1,0 +1,1 @@
+"""Tensors in, tensors out: backbones, heads, strategies, bundles. Knows no DICOM, no config file, no Prefect."""

@@ -1,0 +1,1 @@
+"""What happens to the data: read, check, prepare, adapt, measure, score. Knows no Prefect."""

@@ -1,0 +1,97 @@
+"""What can go wrong in `pipeline`, and the reason codes that every refusal carries.
+
+Messages say where, what was found and what would be right; they never hold a patient's name, date or id.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why a file or series was refused, failed, ignored or referred. Listed in docs/reference/reasons.md."""
+
+    EMPTY_FILE = "EMPTY_FILE"
+    UNREADABLE = "UNREADABLE"
+    NOT_AN_IMAGE = "NOT_AN_IMAGE"
+    NOT_DICOM = "NOT_DICOM"
+    CORRUPT_HEADER = "CORRUPT_HEADER"
+    UNSUPPORTED_OBJECT = "UNSUPPORTED_OBJECT"
+    UNSUPPORTED_SYNTAX = "UNSUPPORTED_SYNTAX"
+    UNSUPPORTED_COLOUR = "UNSUPPORTED_COLOUR"
+    UNSUPPORTED_GEOMETRY = "UNSUPPORTED_GEOMETRY"
+    NO_PIXELS = "NO_PIXELS"
+    TRUNCATED_PIXELS = "TRUNCATED_PIXELS"
+    TRUNCATED_FILE = "TRUNCATED_FILE"
+    CORRUPT_FILE = "CORRUPT_FILE"
+    OVER_BUDGET = "OVER_BUDGET"
+    DECODE_FAILED = "DECODE_FAILED"
+    NOT_FINITE = "NOT_FINITE"
+    NO_POSITION = "NO_POSITION"
+    DUPLICATE_POSITION = "DUPLICATE_POSITION"
+    MISSING_SLICE = "MISSING_SLICE"
+    UNEVEN_SPACING = "UNEVEN_SPACING"
+    MIXED_SHAPES = "MIXED_SHAPES"
+    NIFTI_FORMS_DISAGREE = "NIFTI_FORMS_DISAGREE"
+    NIFTI_NO_FORM = "NIFTI_NO_FORM"
+    DUPLICATE_FILE = "DUPLICATE_FILE"
+    LOCALIZER = "LOCALIZER"
+    LINK_OUTSIDE = "LINK_OUTSIDE"
+    ARCHIVE = "ARCHIVE"
+    CHANGED_FILE = "CHANGED_FILE"
+    NOT_APPLICABLE = "NOT_APPLICABLE"
+
+
+class PipelineError(Exception):
+    """Base of every error that `pipeline` raises on purpose."""
+
+
+class ScanError(PipelineError, ValueError):
+    """A file or series that cannot be trusted.
+
+    Attributes:
+        code: The reason, for programs.
+        words: The reason, for people: what was found and what would be right.
+    """
+
+    def __init__(self, code: Reason, words: str) -> None:
+        super().__init__(f"{code}: {words}")
+        self.code = code
+        self.words = words
+
+    def __reduce__(self) -> tuple[type["ScanError"], tuple[Reason, str]]:
+        return (type(self), (self.code, self.words))
+
+
+class ConfigError(PipelineError, ValueError):
+    """A configuration with an unknown key or a value out of range."""
+
+
+class LabelsError(PipelineError, ValueError):
+    """A labels.csv that cannot be used."""
+
+
+class CohortError(PipelineError, ValueError):
+    """Scans and labels from which nothing can be learned or measured, such as one class only."""
+
+
+class LeakageError(PipelineError, ValueError):
+    """A patient on two sides of a split."""
+
+
+class SourceError(PipelineError, FileNotFoundError):
+    """A path that is missing, unreadable or holds nothing to work on."""
+
+
+class DiskSpaceError(PipelineError, OSError):
+    """Too little free disk space for what the run will write."""
+
+
+class BusyError(PipelineError, RuntimeError):
+    """Another run holds the lock of the same output folder."""
+
+
+class RefusedError(PipelineError):
+    """A judgement: the run could finish but its result would not deserve trust."""
+
+
+class TrainingError(PipelineError, ArithmeticError):
+    """Training that went wrong, such as a loss that is not a number."""
