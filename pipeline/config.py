@@ -111,9 +111,7 @@ def make_config(values: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        known = (
-            f" (known keys: {', '.join(Config.model_fields)})" if first["type"] == "extra_forbidden" else ""
-        )
+        known = f" (known keys: {', '.join(Config.model_fields)})" if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"config: {key + ': ' if key else ''}{first['msg']}{known}") from error
 
 

@@ -49,6 +49,8 @@ class SeriesRef:
         images: Number of slices or frames that make the volume.
         content: SHA-256 over the hashes of the files' content, so that a moved series is the same series.
         patient: PatientID as read, empty where there is none. Never leaves the user's own files.
+        shape: Voxels (I, J, K) as the header declares them; empty where unknown.
+        geometry: `patient` where the file places the image in the patient, else `none`; empty where unknown.
     """
 
     source: str
@@ -62,11 +64,18 @@ class SeriesRef:
     images: int = 1
     content: str = ""
     patient: str = ""
+    shape: tuple[int, ...] = ()
+    geometry: Literal["patient", "none", ""] = ""
 
     @property
     def kind(self) -> Kind:
         """Radiograph, photograph or volume."""
         return kind_of(self.modality, self.images)
+
+    @property
+    def key(self) -> str:
+        """What the series is, wherever it lies: the hash of its content and the volume's number."""
+        return f"{self.content}#{self.volume}" if self.volume else self.content
 
 
 @dataclass(frozen=True, slots=True, eq=False)

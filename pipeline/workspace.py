@@ -22,24 +22,24 @@ SPARE_BYTES = 200 * 2**20
 
 
 @contextlib.contextmanager
-def whole_file(path: Path, *, mode: str = "w", private: bool = False) -> Iterator[IO[Any]]:
+def whole_file(path: Path, *, mode: str = "w", private: bool = False, synced: bool = True) -> Iterator[IO[Any]]:
     """Open a file that takes its name only when it is complete: written beside, synced, renamed.
 
     Args:
         path: Final path; its folder is made.
         mode: `w` (UTF-8 text, no newline translation) or `wb`.
         private: Whether only the owner may read it (mode 0600).
+        synced: Whether to wait until it is on disk; caches, which can be made again, need not.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     beside = path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(3)}.tmp")
     text: dict[str, Any] = {} if "b" in mode else {"encoding": "utf-8", "newline": ""}
     try:
-        with open(
-            beside, mode, opener=lambda p, f: os.open(p, f, PRIVATE if private else 0o666), **text
-        ) as file:
+        with open(beside, mode, opener=lambda p, f: os.open(p, f, PRIVATE if private else 0o666), **text) as file:
             yield file
             file.flush()
-            os.fsync(file.fileno())
+            if synced:
+                os.fsync(file.fileno())
         beside.replace(path)
     finally:
         beside.unlink(missing_ok=True)
@@ -84,9 +84,7 @@ def exclusive(folder: Path) -> Iterator[None]:
     try:
         lock.acquire(timeout=0)
     except Timeout as error:
-        raise BusyError(
-            f"{folder}: another run is writing here; wait for it or choose another folder"
-        ) from error
+        raise BusyError(f"{folder}: another run is writing here; wait for it or choose another folder") from error
     try:
         yield
     finally:
@@ -152,3 +150,8 @@ class Workspace:
 def pseudonym(key: bytes, identity: str) -> str:
     """A stable stand-in for an identity: the first 12 hex digits of HMAC-SHA256 under the workspace's key."""
     return hmac.new(key, identity.encode(), hashlib.sha256).hexdigest()[:12]
+
+
+def safe_cell(text: str) -> str:
+    """A CSV cell that no spreadsheet takes for a formula: an apostrophe goes before = + - @, tab and CR."""
+    return f"'{text}" if text[:1] in set("=+-@\t\r") and text else text

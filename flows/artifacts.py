@@ -1,0 +1,17 @@
+"""What a run shows in Prefect's UI: tables of counts and figures, never identity."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from prefect.artifacts import create_markdown_artifact, create_table_artifact
+
+
+def publish_classes(key: str, title: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """A per-class table with intervals."""
+    create_table_artifact(key=key, table=[dict(row) for row in rows], description=title)
+
+
+def publish_counts(key: str, title: str, counts: Mapping[str, int]) -> None:
+    """A short summary of how many series had which status."""
+    lines = [f"| {status} | {count} |" for status, count in sorted(counts.items())]
+    create_markdown_artifact(key=key, markdown="\n".join([f"# {title}", "", "| status | n |", "|---|---|", *lines]))

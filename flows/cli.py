@@ -1,0 +1,102 @@
+"""The command line. Heavy modules are imported by the command that needs them, so that help is instant."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+
+EPILOG = "For research use only; not a medical device. Exit codes: 0 done, 1 failed or refused, 2 wrong use, 130 interrupted."
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code."""
+    options = build_parser().parse_args(arguments)
+    from flows import commands
+
+    return commands.run(options)
+
+
+def build_parser() -> argparse.ArgumentParser:
+    """Every command with its arguments."""
+    top = argparse.ArgumentParser(
+        prog="scanshift",
+        description="Adapt ImageNet-pretrained CNNs to your own scans, validate per class and site, score folders.",
+        epilog=EPILOG,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"scanshift {version('scanshift')}")
+    commands = top.add_subparsers(dest="command", required=True, metavar="COMMAND")
+
+    def add(name: str, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text, epilog=EPILOG, allow_abbrev=False)
+        command.add_argument("--version", action="version", version=f"scanshift {version('scanshift')}")
+        command.add_argument("--json", action="store_true", help="print the result as JSON")
+        return command
+
+    ingest = add("ingest", "find, check, group and catalogue every series")
+    ingest.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    _workspace(ingest, required=True)
+
+    convert = add("convert", "write each series as ingest read it to NIfTI, and series.csv")
+    convert.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    convert.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+
+    labels = add("labels", "write a labels.csv template, from class sub-folders or with empty labels")
+    labels.add_argument("folder", type=Path, metavar="FOLDER")
+    labels.add_argument("-o", "--out", type=Path, required=True, metavar="LABELS.csv")
+
+    adapt = add("adapt", "adapt a pretrained backbone to labelled scans, and write a bundle")
+    adapt.add_argument("labels", type=Path, metavar="LABELS.csv")
+    _workspace(adapt, required=True)
+    adapt.add_argument("--bundle", type=Path, required=True, metavar="DIR")
+    adapt.add_argument("--config", type=Path, metavar="FILE", help="YAML file of settings")
+    adapt.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="one setting, as YAML")
+    adapt.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+    validate = add("validate", "measure a bundle per class and site, with intervals")
+    validate.add_argument("bundle", type=Path, metavar="BUNDLE")
+    validate.add_argument("labels", type=Path, metavar="LABELS.csv")
+    _workspace(validate, required=True)
+    validate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+
+    score = add("score", "score every series below a folder; goes on where an earlier run stopped")
+    _scoring(score)
+    score.add_argument("--heatmaps", action="store_true", help="a Grad-CAM overlay of each scan called abnormal")
+    score.add_argument("--dry-run", action="store_true", help="say what would be done")
+
+    serve = add("serve", "score an incoming folder on schedule until stopped")
+    _scoring(serve)
+    serve.add_argument("--cron", default="0 4 * * *", help="when, as cron says it (default: %(default)s)")
+    serve.add_argument("--timezone", default="UTC", help="IANA name (default: %(default)s)")
+    serve.add_argument("--port", type=int, default=4200, help="of the Prefect server (default: %(default)s)")
+
+    add("backbones", "which backbones there are, and which have weights here")
+    weights = add("weights", "list, check or import pretrained weights")
+    weights.add_argument("action", choices=["list", "check", "add"])
+    weights.add_argument("file", nargs="?", type=Path, metavar="FILE", help="for add: a file with torchvision's name")
+
+    demo = add("demo", "the whole loop on the sample data")
+    demo.add_argument("-o", "--out", type=Path, default=Path("demo_out"), metavar="OUT")
+    demo.add_argument("--samples", type=Path, default=Path("sample_data"), metavar="DIR")
+
+    workspace = add("workspace", "keep a workspace tidy")
+    workspace.add_argument("action", choices=["clean"])
+    _workspace(workspace, required=True)
+    return top
+
+
+def _workspace(command: argparse.ArgumentParser, *, required: bool) -> None:
+    command.add_argument("-w", "--workspace", type=Path, required=required, metavar="WORKSPACE")
+
+
+def _scoring(command: argparse.ArgumentParser) -> None:
+    command.add_argument("folder", type=Path, metavar="FOLDER")
+    command.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+    _workspace(command, required=False)
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,302 @@
+"""What each command does: check its arguments, run its flow, tell the result."""
+
+import argparse
+import json
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from flows.progress import make_watch
+from flows.request import Request
+from flows.run import run_flow
+from models.errors import ModelError
+from pipeline.config import load_config
+from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
+from pipeline.workspace import Workspace
+
+DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run a parsed command; errors that are expected become one line on standard error."""
+    try:
+        result = COMMANDS[options.command](options)
+    except KeyboardInterrupt:
+        return _tell("interrupted; what was done is kept, run the same command again to go on", INTERRUPTED)
+    except ConfigError as error:
+        return _tell(f"scanshift: {error}", WRONG_USE)
+    except RefusedError as error:
+        return _tell(f"refused: {error}", FAILED)
+    except (PipelineError, ModelError) as error:
+        return _tell(f"scanshift: {error}", FAILED)
+    except OSError as error:
+        return _tell(f"scanshift: {error.filename or options.command}: {error.strerror or error}", FAILED)
+    if options.json:
+        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+    else:
+        for line in result.get("lines", []):
+            sys.stdout.write(f"{line}\n")
+    return int(result.get("exit", DONE))
+
+
+def _tell(text: str, code: int) -> int:
+    sys.stderr.write(" ".join(text.splitlines()) + "\n")
+    return code
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing found"
+
+
+def ingest(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift ingest`."""
+    space = Workspace(options.workspace).open()
+    request = Request(
+        verb="ingest",
+        workspace=str(space.root.absolute()),
+        run=str(space.run_folder("ingest").absolute()),
+        sources=tuple(str(source.absolute()) for source in options.sources),
+    )
+    result = run_flow("flows.ingest", "ingest_flow", request)
+    result["lines"] = [
+        *(f"{code}: {count}" for code, count in result["reasons"].items()),
+        f"catalogue: {result['catalog']}",
+        f"quarantine: {result['quarantine']}",
+        _counts(result["counts"]),
+    ]
+    return result
+
+
+def convert(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift convert`."""
+    from pipeline.ingest.convert import convert as convert_series
+    from pipeline.ingest.scan_folder import scan_sources
+
+    watch = make_watch(options.json)
+    refs = scan_sources(options.sources, progress=watch.count("reading headers", 0))
+    rows = convert_series(refs, options.out)
+    counts: dict[str, int] = {}
+    for row in rows:
+        counts[row.status] = counts.get(row.status, 0) + 1
+    table = options.out / "series.csv"
+    return {"series": str(table), "counts": counts, "lines": [f"series: {table}", _counts(counts)]}
+
+
+def labels(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift labels`."""
+    from pipeline.ingest.scan_folder import scan_sources
+    from pipeline.prepare.template import write_template
+
+    refs = scan_sources([options.folder], progress=make_watch(options.json).count("reading headers", 0))
+    found = write_template(options.folder, options.out, refs)
+    return {
+        "labels": str(options.out),
+        **found,
+        "lines": [f"{options.out}: {found['rows']} rows, {found['labelled']} with a label from their folder"],
+    }
+
+
+def adapt(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift adapt`."""
+    config = load_config(options.config, options.set)
+    space = Workspace(options.workspace).open()
+    if options.dry_run:
+        from pipeline.learn.plan import describe, make_plan
+
+        plan = make_plan(options.labels, space, config, make_watch(options.json))
+        told = describe(plan)
+        return {**told, "lines": [f"{key}: {value}" for key, value in told.items()]}
+    request = Request(
+        verb="adapt",
+        workspace=str(space.root.absolute()),
+        run=str(space.run_folder("adapt").absolute()),
+        sources=(str(options.labels.absolute()),),
+        bundle=str(options.bundle.absolute()),
+        options=config.model_dump(mode="json"),
+    )
+    result = run_flow("flows.adapt", "adapt_flow", request)
+    result["lines"] = [
+        f"validation AUROC: {result['val_auroc']:.4f} (flatters; validate on test rows)",
+        f"report: {result['report']}",
+        f"bundle: {result['bundle']} ({result['digest'][:12]}), {result['left_out']} rows left out",
+    ]
+    return result
+
+
+def validate(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift validate`."""
+    space = Workspace(options.workspace).open()
+    request = Request(
+        verb="validate",
+        workspace=str(space.root.absolute()),
+        run=str(space.run_folder("validate").absolute()),
+        sources=(str(options.labels.absolute()),),
+        bundle=str(options.bundle.absolute()),
+        out=str(options.out.absolute()),
+    )
+    result = run_flow("flows.validate", "validate_flow", request)
+    result["lines"] = [
+        f"macro AUROC: {_figure(result['auroc'])}",
+        f"accuracy: {_figure(result['accuracy'])}",
+        f"report: {result['report']}",
+        f"{result['n']} scans of {result['n_patients']} patients measured, {result['left_out']} rows left out",
+    ]
+    return result
+
+
+def _figure(metric: Mapping[str, Any]) -> str:
+    if metric["value"] is None:
+        return f"not computed ({metric.get('reason', '')})"
+    if metric["low"] is None:
+        return f"{metric['value']:.4f}"
+    return f"{metric['value']:.4f} (95 % interval {metric['low']:.4f} to {metric['high']:.4f})"
+
+
+def score_request(options: argparse.Namespace) -> Request:
+    """The request of a scoring run; its state lies in the workspace, or hidden in the output."""
+    from pipeline.score.folder import state_folder
+
+    if not options.folder.is_dir() and not options.folder.is_file():
+        raise SourceError(f"{options.folder}: no such file or folder")
+    space = state_folder(options.out, options.workspace).open()
+    return Request(
+        verb="score",
+        workspace=str(space.root.absolute()),
+        run=str(space.run_folder("score").absolute()),
+        sources=(str(options.folder.absolute()),),
+        bundle=str(options.bundle.absolute()),
+        out=str(options.out.absolute()),
+        options={"device": options.device, "heatmaps": getattr(options, "heatmaps", False)},
+    )
+
+
+def score(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift score`."""
+    if options.dry_run:
+        return _dry_score(options)
+    request = score_request(options)
+    try:
+        result = run_flow("flows.score", "score_flow", request)
+    except KeyboardInterrupt:
+        _keep(request)
+        raise
+    result["lines"] = [f"scores: {result['scores']}", _counts(result["counts"])]
+    if result["heatmaps"]:
+        result["lines"].insert(1, f"heat-maps: {result['heatmaps']}")
+    if not result["counts"]:
+        raise SourceError(f"{options.folder}: nothing found to score")
+    return result
+
+
+def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
+    import tempfile
+
+    from pipeline.score.folder import plan_scores, state_folder
+
+    space = state_folder(options.out, options.workspace)
+    with tempfile.TemporaryDirectory() as scratch:
+        there = space if space.root.exists() else Workspace(Path(scratch)).open()
+        plan = plan_scores(options.folder, options.bundle, there, device=options.device, watch=make_watch(options.json))
+    return {"counts": plan.counts(), "lines": [_counts(plan.counts())]}
+
+
+def _keep(request: Request) -> None:
+    """Write scores.csv with what was done before an interruption."""
+    from pipeline.score.folder import PLAN, finish
+    from pipeline.watch import Watch
+
+    run_folder = Path(request.run)
+    if (run_folder / PLAN).exists():
+        finish(
+            run_folder,
+            request.space,
+            Path(request.bundle),
+            Path(request.out),
+            device=request.options["device"],
+            heatmaps=False,
+            watch=Watch(),
+        )
+
+
+def serve(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift serve`."""
+    from flows.serve import serve_nightly
+
+    request = score_request(options)
+    serve_nightly(request, cron=options.cron, timezone=options.timezone, port=options.port)
+    return {"lines": ["stopped"]}
+
+
+def backbones(_options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift backbones`."""
+    from models.families import ARCHITECTURES
+    from models.weights import find_weights
+    from pipeline.learn.plan import weights_folder
+
+    found: dict[str, str] = {}
+    for name in ARCHITECTURES:
+        try:
+            found[name] = find_weights(name, "imagenet", folder=weights_folder(), download=False).origin
+        except ModelError:
+            found[name] = ""
+    lines = [f"{name:22s} {origin or '-'}" for name, origin in found.items()]
+    return {
+        "backbones": found,
+        "lines": [*lines, "timm/NAME             with the extra: pip install 'scanshift[timm]'"],
+    }
+
+
+def weights(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift weights list | check | add FILE`."""
+    from models.stock import add_weights, check_weights, list_weights
+    from pipeline.learn.plan import weights_folder
+
+    if options.action == "add":
+        if options.file is None:
+            raise ConfigError("weights add: name the file")
+        placed = add_weights(options.file)
+        return {"file": str(placed), "lines": [f"{placed}: in place, hash right"]}
+    if options.action == "list":
+        rows = list_weights(weights_folder())
+        return {"weights": rows, "lines": [f"{name}: {where}" for name, where in rows.items()] or ["none here"]}
+    rows = check_weights(weights_folder())
+    wrong = sum(state != "right" for state in rows.values())
+    return {
+        "weights": rows,
+        "exit": FAILED if wrong else DONE,
+        "lines": [*(f"{name}: {state}" for name, state in rows.items()), f"{len(rows)} files, {wrong} wrong"],
+    }
+
+
+def demo(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift demo`."""
+    from flows.demo import run_demo
+
+    return run_demo(options.samples, options.out)
+
+
+def workspace(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift workspace clean`."""
+    from pipeline.prepare.cache import trim
+
+    space = Workspace(options.workspace)
+    if not space.root.is_dir():
+        raise SourceError(f"{space.root}: no such workspace")
+    freed = trim(space.cache)
+    return {"freed_bytes": freed, "lines": [f"{freed / 2**20:.0f} MiB deleted from the cache"]}
+
+
+COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
+    "ingest": ingest,
+    "convert": convert,
+    "labels": labels,
+    "adapt": adapt,
+    "validate": validate,
+    "score": score,
+    "serve": serve,
+    "backbones": backbones,
+    "weights": weights,
+    "demo": demo,
+    "workspace": workspace,
+}

@@ -1,0 +1,49 @@
+"""Progress for people: a bar on a terminal, plain lines elsewhere."""
+
+import sys
+import time
+
+from tqdm import tqdm
+
+from pipeline.watch import Step, Watch
+
+EVERY_SECONDS = 10.0
+
+
+def make_watch(quiet: bool = False) -> Watch:
+    """A watch that writes to standard error, or a silent one."""
+    if quiet:
+        return Watch()
+    return Watch(note=_note, bar=_bar if sys.stderr.isatty() else _lines)
+
+
+def _note(text: str) -> None:
+    tqdm.write(text, file=sys.stderr)
+
+
+def _bar(title: str, total: int) -> Step:
+    bar = tqdm(total=total, desc=title, unit="scan", leave=False, file=sys.stderr, dynamic_ncols=True)
+
+    def step(steps: int) -> None:
+        bar.update(steps)
+        if bar.n >= total:
+            bar.close()
+
+    return step
+
+
+def _lines(title: str, total: int) -> Step:
+    start = said = time.monotonic()
+    done = 0
+
+    def step(steps: int) -> None:
+        nonlocal done, said
+        done += steps
+        now = time.monotonic()
+        if steps and done >= total and now - start > 1:
+            sys.stderr.write(f"{title}: {total} in {now - start:.0f} s\n")
+        elif now - said > EVERY_SECONDS:
+            said = now
+            sys.stderr.write(f"{title}: {done} of {total}\n")
+
+    return step

@@ -1,0 +1,78 @@
+"""The score flow: find series, score them shard by shard, write scores.csv."""
+
+from pathlib import Path
+from typing import Any
+
+from prefect import flow, task
+from prefect.cache_policies import NO_CACHE
+
+from flows.artifacts import publish_counts
+from flows.progress import make_watch
+from flows.request import read_request
+from flows.seal import SealedError, sealed
+from pipeline.score.folder import finish, plan_scores, score_shard, shard_size, write_plan
+from pipeline.workspace import exclusive
+
+
+def run_find(request: str) -> list[str]:
+    """Find the series, write what is to be scored as shard files, and return their paths."""
+    asked = read_request(request)
+    watch = make_watch()
+    device = asked.options["device"]
+    plan = plan_scores(Path(asked.sources[0]), Path(asked.bundle), asked.space, device=device, watch=watch)
+    watch.note(", ".join(f"{count} {what}" for what, count in plan.counts().items()))
+    return [str(path) for path in write_plan(plan, Path(asked.run))]
+
+
+def run_shard(request: str, shard: str) -> dict[str, int]:
+    """Score one shard into the ledger."""
+    asked = read_request(request)
+    ledger = asked.space.root / "ledger.jsonl"
+    bar = make_watch().bar(f"scoring {Path(shard).stem}", shard_size(Path(shard)))
+    return score_shard(Path(shard), Path(asked.bundle), ledger, asked.options["device"], bar)
+
+
+def run_finish(request: str) -> dict[str, Any]:
+    """Write scores.csv, and heat-maps where they are asked for."""
+    asked = read_request(request)
+    return finish(
+        Path(asked.run),
+        asked.space,
+        Path(asked.bundle),
+        Path(asked.out),
+        device=asked.options["device"],
+        heatmaps=asked.options["heatmaps"],
+        watch=make_watch(),
+    )
+
+
+def may_pass_next_time(_task: Any, _run: Any, state: Any) -> bool:
+    """Retry what the outside caused, such as a share that was away for a moment; not what the data caused."""
+    error = state.result(raise_on_failure=False)
+    return isinstance(error, SealedError) and isinstance(error.cause, OSError)
+
+
+find_task = task(name="find-series", cache_policy=NO_CACHE)(sealed(run_find))
+shard_task = task(
+    name="score-shard",
+    cache_policy=NO_CACHE,
+    retries=2,
+    retry_delay_seconds=[5, 30],
+    retry_condition_fn=may_pass_next_time,
+)(sealed(run_shard))
+finish_task = task(name="write-scores", cache_policy=NO_CACHE)(sealed(run_finish))
+
+
+@flow(name="scanshift-score")
+def score_flow(request: str) -> dict[str, Any]:
+    """Score every series below a folder as a request file says; one unreadable series does not stop the rest.
+
+    Args:
+        request: Path of the request file inside the workspace.
+    """
+    with exclusive(read_request(request).space.root):
+        for shard in find_task(request):
+            shard_task(request, shard)
+        result: dict[str, Any] = finish_task(request)
+    publish_counts("scanshift-score", "Rows of scores.csv", result["counts"])
+    return result

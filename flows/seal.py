@@ -1,0 +1,35 @@
+"""What Prefect's database may know of a failure: its kind, never its words, which can hold a path."""
+
+import functools
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class SealedError(Exception):
+    """Stands for an error on its way through Prefect.
+
+    Attributes:
+        cause: The error itself; stays in this process.
+    """
+
+    def __init__(self, cause: Exception) -> None:
+        super().__init__(type(cause).__name__)
+        self.cause = cause
+
+
+def sealed(function: Callable[P, R]) -> Callable[P, R]:
+    """Make a function raise its errors as `SealedError`, whose text is the error's class and nothing else."""
+
+    @functools.wraps(function)
+    def call(*args: P.args, **kwargs: P.kwargs) -> R:
+        try:
+            return function(*args, **kwargs)
+        except SealedError:
+            raise
+        except Exception as error:  # noqa: BLE001  the rim: whatever passes here would be stored by Prefect
+            raise SealedError(error) from None
+
+    return call

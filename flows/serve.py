@@ -1,0 +1,67 @@
+"""Scheduled scoring: a Prefect server of the workspace's own, and the score flow served on it."""
+
+import os
+import subprocess
+import sys
+import time
+import urllib.request
+from urllib.error import URLError
+
+from flows.request import Request
+from flows.settings import configure_prefect
+from pipeline.errors import ConfigError, PipelineError
+
+START_SECONDS = 120
+
+
+def serve_nightly(request: Request, *, cron: str, timezone: str, port: int) -> None:
+    """Score the request's folder whenever the cron says so, until interrupted; one run at a time.
+
+    A real server is started on loopback, because the embedded one creates no scheduled runs; with PREFECT_API_URL
+    set, that server is used instead.
+
+    Raises:
+        ConfigError: If the cron or the time zone makes no sense.
+        PipelineError: If the server does not start.
+    """
+    configure_prefect(request.space.prefect_home)
+    os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    server = None if os.environ.get("PREFECT_API_URL") else start_server(port)
+    try:
+        from prefect.client.schemas.schedules import CronSchedule
+
+        from flows.score import score_flow
+
+        try:
+            schedule = CronSchedule(cron=cron, timezone=timezone)
+        except ValueError as error:
+            raise ConfigError(f"schedule {cron!r} in {timezone!r}: not understood") from error
+        score_flow.serve(
+            name="nightly", schedules=[schedule], parameters={"request": request.save()}, limit=1, global_limit=1
+        )
+    finally:
+        if server is not None:
+            server.terminate()
+            server.wait(timeout=30)
+
+
+def start_server(port: int) -> subprocess.Popen[bytes]:
+    """Start `prefect server start` on loopback, wait until it answers, and point this process at it.
+
+    Raises:
+        PipelineError: If it does not answer in two minutes.
+    """
+    api = f"http://127.0.0.1:{port}/api"
+    os.environ["PREFECT_SERVER_UI_API_URL"] = api
+    command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    end = time.monotonic() + START_SECONDS
+    while time.monotonic() < end and server.poll() is None:
+        try:
+            with urllib.request.urlopen(f"{api}/health", timeout=2):
+                os.environ["PREFECT_API_URL"] = api
+                return server
+        except (URLError, OSError):
+            time.sleep(0.5)
+    server.terminate()
+    raise PipelineError(f"the Prefect server did not start on port {port}; is the port taken?")

@@ -1,0 +1,164 @@
+"""From predictions to metrics.json."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
+from pipeline.evaluate.groups import Scope, group_scopes, whole, worst_group
+from pipeline.evaluate.intervals import LEVEL
+from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.one_versus_rest import one_versus_rest, with_macro
+from pipeline.evaluate.overall import (
+    ACCURACY,
+    CALIBRATION,
+    accuracy_and_calibration,
+    right_rows,
+    worth_of_pretraining,
+)
+from pipeline.evaluate.predictions import Flags, PredictionTable
+from pipeline.evaluate.reliability import claims, reliability_curve
+
+METHOD = "BCa bootstrap over patients (Efron 1987); a number found otherwise names its method"
+
+
+def measure(
+    table: PredictionTable,
+    thresholds: Mapping[str, float],
+    anomaly_threshold: float,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> dict[str, Any]:
+    """Everything that metrics.json holds.
+
+    Args:
+        table: Labels and predictions.
+        thresholds: Class name to the probability from which it is called.
+        anomaly_threshold: Anomaly score from which a scan is called abnormal.
+        resamples: Bootstrap resamples of the patients, shared by all numbers.
+        seed: Seed of the resamples.
+    """
+    scopes = {(): whole(table)} | group_scopes(table)
+    right = right_rows(table, dict(thresholds), anomaly_threshold)
+    patients = int(table.patient_index.max()) + 1
+    statistics = [s for scope in scopes.values() for s in _statistics(table, scope, thresholds, right)]
+    statistics.append(_anomaly(table, anomaly_threshold))
+    if table.random_probability is not None:
+        statistics.append(worth_of_pretraining(table, table.random_probability))
+    found = estimate(statistics, patients=patients, rows=table.n, resamples=resamples, seed=seed)
+
+    groups: dict[str, dict[str, Any]] = {column: {} for column in table.groups}
+    for place, (key, scope) in enumerate(scopes.items()):
+        record = _record(table, scope, thresholds, found[2 * place] | found[2 * place + 1])
+        if key:
+            groups[key[0]][key[1]] = record
+        else:
+            metrics = record
+    for stage, probability in (("before", table.uncalibrated), ("after", table.probability)):
+        curve = [] if table.task == "one_class" else reliability_curve(claims(table, probability))
+        metrics["calibration"].setdefault("curve", {})[stage] = curve
+    rest = found[2 * len(scopes) :]
+    anomaly = {name[-1]: number for name, number in rest[0].items()}
+    support = {"support": int(table.abnormal.sum()), "n": table.n, "threshold": anomaly_threshold}
+    interval = {"method": METHOD, "resamples": resamples, "unit": "patient", "level": LEVEL, "seed": seed}
+    return {
+        "task": table.task,
+        **metrics,
+        "groups": groups,
+        "worst_group": worst_group(groups),
+        "anomaly": support | anomaly,
+        "pretraining": _pretraining(table, rest[1:]),
+        "confusion": _confusion(table),
+        "disagreement": _disagreement(table, anomaly_threshold),
+        "interval": interval,
+    }
+
+
+def _statistics(
+    table: PredictionTable, scope: Scope, thresholds: Mapping[str, float], right: Flags | None
+) -> Sequence[Statistic]:
+    """Two statistics of a scope: classes with their mean, and accuracy with calibration."""
+    patient = table.patient_index
+    patients = int(patient.max()) + 1
+    parts = []
+    for c, rows in zip(table.measured, scope.class_rows, strict=True):
+        name = table.classes[c]
+        score = table.anomaly_score if table.task == "one_class" else table.probability[:, c]
+        parts.append(
+            one_versus_rest(
+                ("classes", name),
+                score[rows],
+                positive=table.truth[rows, c] == 1,
+                patient=patient[rows],
+                patients=patients,
+                threshold=thresholds.get(name),
+            )
+        )
+    return [with_macro(parts, patients), accuracy_and_calibration(table, right, scope.rows)]
+
+
+def _anomaly(table: PredictionTable, threshold: float) -> Statistic:
+    patient = table.patient_index
+    return one_versus_rest(
+        ("anomaly",),
+        table.anomaly_score,
+        positive=table.abnormal,
+        patient=patient,
+        patients=int(patient.max()) + 1,
+        threshold=threshold,
+    )
+
+
+def _record(table: PredictionTable, scope: Scope, thresholds: Mapping[str, float], found: Estimates) -> dict[str, Any]:
+    """The numbers of one scope in the shape of metrics.json."""
+    classes: dict[str, Any] = {}
+    for c, against in zip(table.measured, scope.against, strict=True):
+        name = table.classes[c]
+        counts = {"support": int(table.truth[scope.rows, c].sum()), "n": int(scope.rows.size)}
+        classes[name] = counts | {"threshold": thresholds.get(name)}
+        classes[name] |= {metric: found["classes", name, metric] for metric in METRICS}
+        if against:
+            classes[name]["against"] = against
+    macro: dict[str, Any] = {metric: found["macro", metric] for metric in METRICS}
+    counted = [name for name, record in classes.items() if record["auroc"]["value"] is not None]
+    calibration: dict[str, Any] = {"ece": {}, "brier": {}}
+    for number, stage in CALIBRATION:
+        calibration[number][stage] = found["calibration", number, stage]
+    record: dict[str, Any] = {
+        "n": int(scope.rows.size),
+        "n_patients": int(np.unique(table.patient_index[scope.rows]).size),
+        "classes": classes,
+        "macro": macro | {"classes": counted},
+        "accuracy": found["accuracy",] | {"definition": ACCURACY[table.task]},
+        "calibration": calibration,
+    }
+    if any(scope.against):
+        record["against"] = "all scans here have one label; compared with all rows of the other side"
+    return record
+
+
+def _pretraining(table: PredictionTable, found: Sequence[Estimates]) -> dict[str, Any]:
+    """Macro AUROC with and without pretrained weights, or why there is no comparison."""
+    names = ("model", "random", "difference")
+    if found:
+        return {"metric": "macro.auroc"} | {name: found[0]["pretraining", name] for name in names}
+    reason = table.random_reason or "no predictions from randomly initialised weights"
+    return {"metric": "macro.auroc"} | {name: null(reason) for name in names} | {"reason": reason}
+
+
+def _confusion(table: PredictionTable) -> dict[str, Any]:
+    """Scans by label (rows) and most probable class (columns)."""
+    if table.task != "multiclass":
+        return {"classes": None, "counts": None, "reason": f"not defined for {table.task}"}
+    counts = np.zeros((len(table.classes), len(table.classes)), dtype=np.int64)
+    np.add.at(counts, (table.truth.argmax(axis=1), table.probability.argmax(axis=1)), 1)
+    return {"classes": list(table.classes), "counts": counts.tolist()}
+
+
+def _disagreement(table: PredictionTable, threshold: float) -> dict[str, Any]:
+    """Scans where the most probable class and the decision differ on normal or not."""
+    differ = (table.anomaly_score >= threshold) != (table.probability.argmax(axis=1) != 0)
+    definition = "scans where (anomaly score >= threshold) and (most probable class is not the first) differ"
+    return {"n": int(differ.sum()), "of": table.n, "definition": definition}

@@ -1,0 +1,183 @@
+"""The reports of adapt and validate: one self-contained HTML file each, and the per-class table as CSV."""
+
+import csv
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
+from pipeline.evaluate.predictions import PredictionTable
+from pipeline.evaluate.wording import Verdict, gaps, pretraining_sentence, say, validation_verdict
+from pipeline.workspace import safe_cell, whole_file
+
+__all__ = [
+    "EpochRow",
+    "ReportContext",
+    "per_class_rows",
+    "write_adapt_report",
+    "write_per_class_csv",
+    "write_validation_report",
+]
+
+DISCLAIMER = "For research use only; not a medical device."
+LABELS = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class ReportContext:
+    """What a report says beside its numbers. Nothing in it may identify a patient.
+
+    Attributes:
+        title: Heading.
+        bundle: Short digest of the bundle; empty where none was made.
+        backbone, strategy, weights, task: Names of what ran.
+        classes: Class names, the first is the normal class.
+        created: ISO 8601 time.
+        refused: Reason code to number of scans left out.
+        notes: Warnings, shown near the top.
+        config: Key to value of the configuration that ran.
+        versions: Package to version.
+        splits: Split to class to number of scans.
+        history: Epochs of the training, if known.
+    """
+
+    title: str
+    bundle: str
+    backbone: str
+    strategy: str
+    weights: str
+    task: str
+    classes: tuple[str, ...]
+    created: str
+    refused: Mapping[str, int] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
+    config: Mapping[str, str] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
+    history: tuple[EpochRow, ...] = ()
+
+
+def write_validation_report(
+    path: Path, metrics: Mapping[str, Any], table: PredictionTable, context: ReportContext
+) -> None:
+    """Write what validation found.
+
+    Args:
+        path: The HTML file.
+        metrics: From `measure`.
+        table: The predictions that were measured.
+        context: What ran, and what was left out.
+    """
+    styles = [page_style(place) for place in range(len(metrics["classes"]))]
+    _write(
+        path,
+        "validation.html",
+        context,
+        verdict=validation_verdict(metrics),
+        metrics=metrics,
+        plots=class_curves(table, metrics),
+        styles=dict(zip(metrics["classes"], styles, strict=True)),
+        reliability=_reliability(metrics),
+        learning=learning_curves(context.history) if context.history else [],
+    )
+
+
+def write_adapt_report(
+    path: Path,
+    context: ReportContext,
+    history: Sequence[EpochRow],
+    val_metrics: Mapping[str, Any] | None,
+    verdict: str,
+) -> None:
+    """Write what an adaptation did, also when it refuses.
+
+    Args:
+        path: The HTML file.
+        context: What ran.
+        history: The epochs; may be empty.
+        val_metrics: From `measure` on the validation rows, or None.
+        verdict: What came of it, in one sentence; one that begins with `refused` is shown as such.
+    """
+    if verdict.lower().startswith("refused"):
+        judged = Verdict("against", verdict)
+    elif val_metrics is None:
+        judged = Verdict("unclear", verdict)
+    else:
+        judged = Verdict(validation_verdict(val_metrics).kind, verdict)
+    _write(
+        path,
+        "adapt.html",
+        context,
+        verdict=judged,
+        metrics=val_metrics,
+        learning=learning_curves(history) if history else [],
+        reliability=_reliability(val_metrics) if val_metrics is not None else None,
+    )
+
+
+def _reliability(metrics: Mapping[str, Any]) -> Plot | None:
+    curve = metrics["calibration"]["curve"]
+    return reliability(curve) if curve["after"] else None
+
+
+def _weakest_first(groups: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Groups by ascending macro AUROC; those without one last."""
+
+    def place(item: tuple[str, Any]) -> tuple[bool, float]:
+        auroc = item[1]["macro"]["auroc"]["value"]
+        return auroc is None, auroc or 0.0
+
+    return sorted(groups.items(), key=place)
+
+
+def _write(path: Path, template: str, context: ReportContext, **values: Any) -> None:
+    pages = Environment(
+        loader=PackageLoader("pipeline.evaluate"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    pages.filters["weakest_first"] = _weakest_first
+    words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence, "disclaimer": DISCLAIMER}
+    page = pages.get_template(template).render(context=context, **words, **values)
+    with whole_file(path) as file:
+        file.write(page)
+
+
+def per_class_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
+    """One row for each class: support, threshold, then each metric with its limits; 4 decimals, empty for null."""
+    rows = []
+    for name, record in metrics["classes"].items():
+        row = {"class": safe_cell(name), "support": str(record["support"]), "threshold": _four(record["threshold"])}
+        for metric in METRICS:
+            number = record[metric]
+            row |= {metric: _four(number["value"])}
+            row |= {f"{metric}_{side}": _four(number[side]) for side in ("low", "high")}
+        rows.append(row)
+    return rows
+
+
+def write_per_class_csv(path: Path, metrics: Mapping[str, Any]) -> None:
+    """Write `per_class_rows` as CSV."""
+    rows = per_class_rows(metrics)
+    with whole_file(path) as file:
+        writer = csv.DictWriter(file, list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def _four(number: float | None) -> str:
+    return "" if number is None else f"{number:.4f}"

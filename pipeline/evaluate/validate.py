@@ -1,0 +1,175 @@
+"""Validation: a bundle, labelled scans it has not seen, per-class and per-site figures with intervals."""
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.backbones import build_backbone
+from models.bundle import Bundle, open_bundle
+from models.classifier import SliceBagClassifier
+from pipeline.errors import CohortError, LeakageError
+from pipeline.evaluate.measure import measure
+from pipeline.evaluate.predictions import PredictionTable
+from pipeline.evaluate.report import write_per_class_csv, write_validation_report
+from pipeline.learn.adapt import report_context
+from pipeline.learn.device import choose_device
+from pipeline.learn.features import backbone_digest
+from pipeline.learn.leakage import FILE as TRAINING_SET
+from pipeline.learn.leakage import parse_training_set
+from pipeline.learn.objective import probabilities
+from pipeline.learn.plan import find_series
+from pipeline.learn.predictions import predict_logits, prediction_table
+from pipeline.model_record import RANDOM_HEAD, ModelRecord, load_classifier, read_record
+from pipeline.prepare.cache import SampleStore, trim
+from pipeline.prepare.cohort import Case, Cohort, build_cohort, load_rows
+from pipeline.watch import Watch
+from pipeline.workspace import Workspace, safe_cell, whole_file, write_json
+
+
+@dataclass(frozen=True, slots=True)
+class ValidateResult:
+    """What a validation wrote, and its headline.
+
+    Attributes:
+        out: Folder with metrics.json, per_class.csv, predictions.csv and report.html.
+        metrics: The content of metrics.json.
+        left_out: Rows that were not measured, with the reason code first.
+    """
+
+    out: Path
+    metrics: dict[str, Any]
+    left_out: tuple[tuple[int, str], ...]
+
+
+def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path, watch: Watch) -> ValidateResult:
+    """Measure a bundle on the `test` rows of a labels.csv, or on all rows if none is `test`.
+
+    Rows whose patient, or whose very file, was in training are left out; if no other is left, it is refused.
+
+    Raises:
+        BundleError: If the bundle is incomplete or altered.
+        LabelsError, SourceError: If labels.csv cannot be used.
+        LeakageError: If every row was in training.
+        CohortError: If nothing readable is left.
+    """
+    bundle = open_bundle(bundle_folder)
+    record = read_record(bundle)
+    cohort = _cohort(labels, bundle, record, workspace, watch)
+    store = SampleStore(workspace.cache, record.preparation)
+    cases = [case for case in cohort.cases if case.labels]
+    cohort = cohort.without(store.fill([case.ref for case in cases], watch.bar("preparing scans", len(cases))))
+    cases = [case for case in cohort.cases if case.labels]
+    if not cases:
+        raise CohortError(f"{labels}: no row could be measured ({cohort.left_out[0][1]})")
+    table = _predict(cases, bundle, record, store, workspace, watch)
+    watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
+    metrics = measure(table, record.thresholds, record.anomaly_threshold, seed=record.config.seed)
+    _write(out, bundle, record, cohort, cases, table, metrics)
+    trim(workspace.cache)
+    return ValidateResult(out, metrics, cohort.left_out)
+
+
+def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Workspace, watch: Watch) -> Cohort:
+    config = record.config.model_copy(update={"source_sites": ()})
+    rows = load_rows(labels, config)
+    tested = [row for row in rows if row.split == "test"]
+    rows = [replace(row, split="test") for row in tested or rows]
+    cohort = build_cohort(labels, rows, find_series(rows, workspace, watch), config)
+    seen = parse_training_set(bundle.text(TRAINING_SET))
+    fresh = tuple(case for case in cohort.cases if not seen.saw(case))
+    known = len(cohort.cases) - len(fresh)
+    if not fresh:
+        raise LeakageError(f"{labels}: every row's patient or scan was in training; bring rows that were not")
+    notes = list(cohort.notes)
+    if not tested:
+        notes.append("no row is test, so all rows were used")
+    if known:
+        notes.append(f"{known} rows were left out because their patient or scan was in training")
+    return replace(cohort, cases=fresh, notes=tuple(notes))
+
+
+def _predict(
+    cases: Sequence[Case],
+    bundle: Bundle,
+    record: ModelRecord,
+    store: SampleStore,
+    workspace: Workspace,
+    watch: Watch,
+) -> PredictionTable:
+    device = choose_device("auto")
+    classifier = load_classifier(bundle, record)
+    logits = predict_logits(classifier, store, cases, device=device, watch=watch, title="scoring test rows")
+    random, reason = _random_probability(cases, bundle, record, store, device, watch)
+    return prediction_table(
+        cases,
+        logits,
+        classes=record.classes,
+        task=record.task,
+        temperature=record.temperature,
+        key=workspace.key(),
+        random=random,
+        random_reason=reason,
+    )
+
+
+def _random_probability(
+    cases: Sequence[Case],
+    bundle: Bundle,
+    record: ModelRecord,
+    store: SampleStore,
+    device: torch.device,
+    watch: Watch,
+) -> tuple[torch.Tensor | None, str]:
+    """Probabilities of the same head on random weights, rebuilt from their seed; None and why if they differ now."""
+    reference = record.random_reference
+    if reference is None:
+        return None, "the bundle holds no reference on random weights"
+    backbone = build_backbone(record.backbone, seed=reference.seed, variant=record.variant)
+    classifier = SliceBagClassifier(backbone, len(record.classes), pooling=record.pooling, seed=reference.seed)
+    if backbone_digest(classifier) != reference.checksum:
+        return None, f"torch {torch.__version__} draws other random weights than torch {reference.torch} did"
+    classifier.load_state_dict(bundle.tensors(RANDOM_HEAD), strict=False)
+    logits = predict_logits(classifier, store, cases, device=device, watch=watch, title="the same on random weights")
+    return probabilities(logits, record.task, reference.temperature), ""
+
+
+def _write(
+    out: Path,
+    bundle: Bundle,
+    record: ModelRecord,
+    cohort: Cohort,
+    cases: Sequence[Case],
+    table: PredictionTable,
+    metrics: dict[str, Any],
+) -> None:
+    write_json(out / "metrics.json", metrics)
+    write_per_class_csv(out / "per_class.csv", metrics)
+    _write_predictions(out / "predictions.csv", cases, table, record)
+    context = report_context(record, bundle, "Validation", cohort.notes, cohort.left_out)
+    write_validation_report(out / "report.html", metrics, table, context)
+
+
+def _write_predictions(path: Path, cases: Sequence[Case], table: PredictionTable, record: ModelRecord) -> None:
+    """predictions.csv: the user's own, with real paths and UIDs, mode 0600."""
+    columns = ["source", "series_uid", "label", "predicted", "anomaly_score"]
+    columns += [*(f"p_{name}" for name in table.classes), "decision"]
+    with whole_file(path, private=True) as file:
+        writer = csv.writer(file, lineterminator="\n")
+        writer.writerow(columns)
+        for n, case in enumerate(cases):
+            score = float(table.anomaly_score[n])
+            writer.writerow(
+                [
+                    case.ref.files[0] if len(case.ref.files) == 1 else str(Path(case.ref.files[0]).parent),
+                    safe_cell(case.ref.series_uid),
+                    safe_cell("|".join(case.labels)),
+                    safe_cell(table.classes[int(table.probability[n].argmax())]),
+                    f"{score:.4f}",
+                    *(f"{p:.4f}" for p in table.probability[n]),
+                    "anomaly" if score >= record.anomaly_threshold else "normal",
+                ]
+            )

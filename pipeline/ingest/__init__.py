@@ -1,0 +1,1 @@
+"""From files on disk to trusted scans: find, examine, group, check, catalogue, read, convert."""

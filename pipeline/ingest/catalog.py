@@ -1,0 +1,205 @@
+"""The catalogue: which series there are, without identity, and where they lie, which is the user's own."""
+
+import hashlib
+import json
+import os
+import sqlite3
+import time
+import uuid
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from pipeline.ingest.catalog_tables import METADATA, file_table, locator_table, series_table
+from pipeline.ingest.facts import FACTS_VERSION, FileFacts, facts_from_json
+from pipeline.scan import SeriesRef
+from pipeline.workspace import PRIVATE
+
+BUSY_SECONDS = 60
+CHUNK = 400  # SQLite takes at most 999 parameters in old builds
+
+
+class Catalog:
+    """A database of series and files; SQLite on a local disk, or any other that SQLAlchemy reaches.
+
+    Args:
+        url: SQLAlchemy URL. An SQLite file is made with mode 0600, in WAL mode.
+    """
+
+    def __init__(self, url: str) -> None:
+        self._engine = sa.create_engine(url)
+        if self._engine.dialect.name == "sqlite":
+            _make_private(self._engine.url.database)
+            sa.event.listen(self._engine, "connect", _set_up_sqlite)
+            sa.event.listen(self._engine, "begin", _begin_immediate)
+        with self._engine.begin() as connection:
+            METADATA.create_all(connection)
+
+    def close(self) -> None:
+        """Give back the database connections."""
+        self._engine.dispose()
+
+    def known(self, paths: Sequence[str]) -> Mapping[str, FileFacts]:
+        """What is remembered of files, by path as given; whether they changed since is for the caller to see."""
+        by_key = {_key(path): path for path in paths}
+        query = sa.select(file_table.c.path, file_table.c.facts)
+        found: dict[str, FileFacts] = {}
+        with self._engine.connect() as connection:
+            for keys in _chunks(list(by_key)):
+                chosen = query.where(file_table.c.path.in_(keys), file_table.c.version == FACTS_VERSION)
+                for key, facts in connection.execute(chosen):
+                    found[by_key[key]] = facts_from_json(facts)
+        return found
+
+    def remember(self, files: Sequence[FileFacts]) -> None:
+        """Keep what was learnt of files, in place of what was known of the same paths."""
+        rows = {
+            _key(file.path): {"path": _key(file.path), "version": FACTS_VERSION, "facts": file.to_json()}
+            for file in files
+        }
+        with self._engine.begin() as connection:
+            for keys in _chunks(list(rows)):
+                connection.execute(sa.delete(file_table).where(file_table.c.path.in_(keys)))
+                connection.execute(sa.insert(file_table), [rows[key] for key in keys])
+
+    def record(self, refs: Sequence[SeriesRef]) -> None:
+        """Note series and files: new ones are added, moved ones keep their id, unchanged ones stay as they are.
+
+        A row whose files now make something else, such as a series that gained a slice, gives way to it.
+        """
+        rows = _keyed(refs)
+        with self._engine.begin() as connection:
+            _drop_superseded(connection, rows)
+            existing = _existing(connection, list(rows))
+            for key, ref in rows.items():
+                series, locator = _series_row(key, ref), _locator_row(ref)
+                if key not in existing:
+                    identifier = uuid.uuid4().hex
+                    connection.execute(sa.insert(series_table).values(id=identifier, **series))
+                    connection.execute(sa.insert(locator_table).values(series_id=identifier, **locator))
+                    continue
+                identifier, before = existing[key]
+                if before != {**series, **locator}:
+                    connection.execute(sa.update(series_table).where(series_table.c.id == identifier).values(**series))
+                    connection.execute(
+                        sa.update(locator_table).where(locator_table.c.series_id == identifier).values(**locator)
+                    )
+
+    def counts(self) -> dict[str, int]:
+        """How many series and files have each status."""
+        query = sa.select(series_table.c.status, sa.func.count()).group_by(series_table.c.status)
+        with self._engine.connect() as connection:
+            return {status: int(count) for status, count in connection.execute(query)}
+
+
+def _make_private(database: str | None) -> None:
+    """Make an SQLite file before SQLite does, so that it never has another mode; its side files inherit it."""
+    if not database or database == ":memory:":
+        return
+    path = Path(database)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE))
+    path.chmod(PRIVATE)
+
+
+def _set_up_sqlite(connection: Any, _record: Any) -> None:
+    connection.isolation_level = None  # SQLAlchemy says BEGIN, below
+    cursor = connection.cursor()
+    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+    cursor.execute("PRAGMA foreign_keys = ON")
+    _use_wal(cursor)
+    cursor.close()
+
+
+def _use_wal(cursor: Any) -> None:
+    """Switch to WAL; SQLite does not wait for the lock that the first switch needs."""
+    for _ in range(BUSY_SECONDS * 20):
+        try:
+            cursor.execute("PRAGMA journal_mode = WAL")
+            return
+        except sqlite3.OperationalError:
+            time.sleep(0.05)
+
+
+def _begin_immediate(connection: sa.Connection) -> None:
+    """Take the write lock at once: a transaction that reads first could not wait for it later."""
+    connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+
+def _keyed(refs: Sequence[SeriesRef]) -> dict[str, SeriesRef]:
+    """Each reference by what stays when its files move: content, volume, and which copy of it, in order."""
+    seen: Counter[str] = Counter()
+    rows: dict[str, SeriesRef] = {}
+    for ref in sorted(refs, key=lambda ref: (ref.status == "ignored", ref.source, ref.series_uid, ref.files)):
+        base = ref.content or hashlib.sha256(_key("/".join(ref.files)).encode()).hexdigest()
+        name = f"{base}#{ref.volume}"
+        rows[f"{name}@{seen[name]}"] = ref
+        seen[name] += 1
+    return rows
+
+
+def _existing(connection: sa.Connection, keys: Sequence[str]) -> dict[str, tuple[str, dict[str, Any]]]:
+    """For each key in the catalogue its id, and its values in both tables."""
+    query = sa.select(series_table, *_but(locator_table, "series_id")).join(locator_table)
+    found = {}
+    for some in _chunks(keys):
+        for row in connection.execute(query.where(series_table.c.key.in_(some))).mappings():
+            found[row["key"]] = (row["id"], {name: value for name, value in row.items() if name != "id"})
+    return found
+
+
+def _drop_superseded(connection: sa.Connection, rows: Mapping[str, SeriesRef]) -> None:
+    """Delete rows that begin with a file of these rows but are none of them."""
+    query = sa.select(series_table.c.id, series_table.c.key).join(locator_table)
+    paths = [_key(path) for ref in rows.values() for path in ref.files]
+    stale = []
+    for some in _chunks(paths):
+        for identifier, key in connection.execute(query.where(locator_table.c.first_file.in_(some))):
+            if key not in rows:
+                stale.append(identifier)
+    for some in _chunks(stale):
+        connection.execute(sa.delete(locator_table).where(locator_table.c.series_id.in_(some)))
+        connection.execute(sa.delete(series_table).where(series_table.c.id.in_(some)))
+
+
+def _series_row(key: str, ref: SeriesRef) -> dict[str, Any]:
+    return {
+        "key": key,
+        "content": ref.content,
+        "volume": ref.volume,
+        "status": ref.status,
+        "reason": ref.reason,
+        "format": ref.format,
+        "modality": ref.modality[:16],
+        "kind": ref.kind,
+        "images": ref.images,
+        "shape": "x".join(str(size) for size in ref.shape),
+        "geometry": ref.geometry,
+    }
+
+
+def _locator_row(ref: SeriesRef) -> dict[str, Any]:
+    return {
+        "source": ref.source,
+        "series_uid": ref.series_uid,
+        "patient": ref.patient,
+        "first_file": _key(ref.files[0]) if ref.files else "",
+        "files": json.dumps(ref.files),
+    }
+
+
+def _but(table: sa.Table, name: str) -> list[sa.Column[Any]]:
+    return [column for column in table.c if column.name != name]
+
+
+def _key(path: str) -> str:
+    """A path as text that any database takes: bytes that are no UTF-8 as backslash escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _chunks(items: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(items), CHUNK):
+        yield items[start : start + CHUNK]

@@ -1,0 +1,93 @@
+"""What ingest remembers of one file, so that an unchanged file need not be opened again."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal
+
+from pipeline.scan import Format, Status
+
+FACTS_VERSION = 1  # raise it when the meaning of a field changes: remembered facts are then read anew
+Vector = tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFacts:
+    """Where one frame of a DICOM file lies and what tells it from its neighbours.
+
+    Attributes:
+        index: Number of the frame within its file, from 0.
+        position: Image Position (Patient), LPS mm; None where absent.
+        orientation: Image Orientation (Patient), row then column direction; None where absent.
+        spacing: Pixel Spacing in mm: between rows, between columns; None where absent.
+        depth: Step in mm to the next slice where there is only one: Spacing Between Slices, else Slice
+            Thickness, else 1.
+        key: Frames of one volume share it (frame of reference, size, spacing, echo, time point).
+        ties: Values that may tell frames at one position apart, tried in order.
+        scale: The rescale, as text, for recognising identical copies.
+        instance: Instance Number, which only orders volumes among themselves.
+    """
+
+    index: int
+    position: Vector | None
+    orientation: Vector | None
+    spacing: Vector | None
+    depth: float
+    key: tuple[str, ...]
+    ties: tuple[str, ...]
+    scale: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileFacts:
+    """One file: what it is, whether it can be trusted, and its frames if it is DICOM.
+
+    Attributes:
+        path, source: As found.
+        size, mtime_ns: Of the file when it was read.
+        sha256: Of its content, hexadecimal; empty where it was not read.
+        status, reason: As in `SeriesRef`.
+        format, modality, series_uid, patient: As in `SeriesRef`.
+        sop_uid: SOP Instance UID, empty where there is none.
+        shape: Voxels (I, J, K); K counts the frames of this file. Empty where unknown.
+        volumes: Number of volumes of a NIfTI file.
+        geometry: `patient` where the file places its image in the patient, else `none`; empty where unknown.
+        frames: One record per DICOM frame.
+        pixel_span: Offset and length of the pixel data within the file, for comparing copies.
+    """
+
+    path: str
+    source: str
+    size: int = 0
+    mtime_ns: int = 0
+    sha256: str = ""
+    status: Status = "ok"
+    reason: str = ""
+    format: Format | Literal[""] = ""
+    modality: str = ""
+    series_uid: str = ""
+    patient: str = ""
+    sop_uid: str = ""
+    shape: tuple[int, ...] = ()
+    volumes: int = 1
+    geometry: Literal["patient", "none", ""] = ""
+    frames: tuple[FrameFacts, ...] = ()
+    pixel_span: tuple[int, int] | None = None
+
+    def to_json(self) -> str:
+        """The record as JSON text."""
+        return json.dumps(asdict(self))
+
+
+def facts_from_json(text: str) -> FileFacts:
+    """The record that `FileFacts.to_json` wrote."""
+    record = {name: _tuples(value) for name, value in json.loads(text).items()}
+    record["frames"] = tuple(
+        FrameFacts(**{name: _tuples(value) for name, value in frame.items()}) for frame in record["frames"]
+    )
+    return FileFacts(**record)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(value) if isinstance(value, Sequence) and not isinstance(value, str) else value

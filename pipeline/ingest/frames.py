@@ -1,0 +1,172 @@
+"""What the header says of each frame: plain headers and functional groups of multi-frame objects alike."""
+
+import json
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import pydicom
+from pydicom.multival import MultiValue
+
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.facts import FrameFacts, Vector
+
+IN_STACK_POSITION = 0x00209057
+FRAME_TAGS = (0x00209056, IN_STACK_POSITION, 0x00200032)  # stack id and positions: no key of their own
+MAX_FRAMES = 100_000
+
+
+class FrameHeader:
+    """One frame's view of a data set: its own functional group first, then the shared one, then the top level.
+
+    Source:
+        DICOM PS3.3 C.7.6.16, Multi-frame Functional Groups.
+    """
+
+    def __init__(self, dataset: pydicom.Dataset, index: int) -> None:
+        self._dataset = dataset
+        own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
+        shared = dataset.get("SharedFunctionalGroupsSequence") or ()
+        self._groups = [*own[index : index + 1], *shared[:1]]
+
+    def get(self, keyword: str, sequence: str = "") -> Any:
+        """The value of an element in a functional group, else at the top level, else None."""
+        for group in self._groups:
+            items = group.get(sequence) if sequence else None
+            if items and items[0].get(keyword) is not None:
+                return items[0].get(keyword)
+        return self._dataset.get(keyword)
+
+    def numbers(self, keyword: str, count: int, sequence: str = "") -> Vector | None:
+        """The value as `count` finite numbers; None where it is absent or empty.
+
+        Raises:
+            ScanError: CORRUPT_HEADER if it is there but is not that.
+        """
+        value = self.get(keyword, sequence)
+        if value is None or value == "" or (isinstance(value, MultiValue) and not value):
+            return None
+        try:
+            items = value if isinstance(value, (MultiValue, list, tuple)) else [value]
+            numbers = tuple(float(item) for item in items)
+        except (TypeError, ValueError) as error:
+            raise ScanError(Reason.CORRUPT_HEADER, f"{keyword} holds no numbers") from error
+        if len(numbers) < count or not all(map(math.isfinite, numbers)):
+            raise ScanError(Reason.CORRUPT_HEADER, f"{keyword} does not hold {count} finite numbers")
+        return numbers[:count]
+
+    def number(self, keyword: str, sequence: str = "") -> float | None:
+        """The first number of a value; None where it is absent, empty or no number."""
+        try:
+            found = self.numbers(keyword, 1, sequence)
+        except ScanError:
+            return None
+        return found[0] if found else None
+
+    @property
+    def little_endian(self) -> bool:
+        """Byte order in which the data set was read."""
+        return self._dataset.original_encoding[1] is not False
+
+    def rescale(self) -> tuple[float, float]:
+        """Rescale Slope and Intercept; 1 and 0 where there are none."""
+        slope = self.numbers("RescaleSlope", 1, "PixelValueTransformationSequence")
+        intercept = self.numbers("RescaleIntercept", 1, "PixelValueTransformationSequence")
+        return (slope[0] if slope else 1.0, intercept[0] if intercept else 0.0)
+
+
+def frame_count(dataset: pydicom.Dataset) -> int:
+    """Number of Frames; 1 where absent.
+
+    Raises:
+        ScanError: CORRUPT_HEADER if it is no positive number, OVER_BUDGET if it is absurd.
+    """
+    value = dataset.get("NumberOfFrames")
+    if value in (None, ""):
+        return 1
+    try:
+        frames = int(value)
+    except (TypeError, ValueError) as error:
+        raise ScanError(Reason.CORRUPT_HEADER, "Number of Frames is no number") from error
+    if frames < 1:
+        raise ScanError(Reason.CORRUPT_HEADER, f"Number of Frames is {frames}, expected 1 or more")
+    if frames > MAX_FRAMES:
+        raise ScanError(Reason.OVER_BUDGET, f"{frames} frames declared, at most {MAX_FRAMES} are read")
+    return frames
+
+
+def frame_facts(dataset: pydicom.Dataset) -> tuple[FrameFacts, ...]:
+    """Geometry and grouping of every frame of a data set.
+
+    Raises:
+        ScanError: CORRUPT_HEADER for a value that is not what the standard says.
+    """
+    return tuple(_frame(dataset, index) for index in range(frame_count(dataset)))
+
+
+def _frame(dataset: pydicom.Dataset, index: int) -> FrameFacts:
+    header = FrameHeader(dataset, index)
+    spacing = header.numbers("PixelSpacing", 2, "PixelMeasuresSequence")
+    instance = header.number("InstanceNumber")
+    return FrameFacts(
+        index=index,
+        position=header.numbers("ImagePositionPatient", 3, "PlanePositionSequence"),
+        orientation=header.numbers("ImageOrientationPatient", 6, "PlaneOrientationSequence"),
+        spacing=spacing,
+        depth=_depth(header),
+        key=_key(header, spacing),
+        ties=_ties(header, dataset),
+        scale=json.dumps(header.rescale()),
+        instance=int(instance or 0),
+    )
+
+
+def _depth(header: FrameHeader) -> float:
+    for keyword in ("SpacingBetweenSlices", "SliceThickness"):
+        step = abs(header.number(keyword, "PixelMeasuresSequence") or 0.0)
+        if step > 0:
+            return step
+    return 1.0
+
+
+def _key(header: FrameHeader, spacing: Vector | None) -> tuple[str, ...]:
+    """What frames of one volume share, apart from the orientation, which is compared with a tolerance."""
+    echo_time = header.number("EffectiveEchoTime", "MREchoSequence") or header.number("EchoTime")
+    return (
+        _text(header.get("FrameOfReferenceUID")),
+        _text(header.get("Rows")),
+        _text(header.get("Columns")),
+        _text(header.get("SamplesPerPixel")),
+        _text(tuple(round(step, 4) for step in spacing) if spacing else None),
+        _text(None if echo_time is None else round(echo_time, 3)),
+        _text(header.get("EchoNumbers")),
+        _text(header.get("TemporalPositionIdentifier")),
+        _text(header.get("TemporalPositionIndex", "FrameContentSequence")),
+    )
+
+
+def _ties(header: FrameHeader, dataset: pydicom.Dataset) -> tuple[str, ...]:
+    """What may tell frames at one position apart, most trusted first."""
+    gradient = "MRDiffusionSequence"
+    return (
+        _text(header.get("AcquisitionNumber")),
+        _text(header.get("StackID", "FrameContentSequence")),
+        _text(header.get("FrameType", "MRImageFrameTypeSequence") or header.get("ImageType")),
+        _text([header.get("DiffusionBValue", gradient), header.get("DiffusionGradientOrientation", gradient)]),
+        _text(header.number("TriggerTime")),
+        _text(header.number("NominalCardiacTriggerDelayTime", "CardiacSynchronizationSequence")),
+        _text(header.number("InversionTime")),
+        _text(_dimensions(header, dataset)),
+    )
+
+
+def _dimensions(header: FrameHeader, dataset: pydicom.Dataset) -> Sequence[Any]:
+    """The frame's dimension indices, without those that count its position."""
+    values = header.get("DimensionIndexValues", "FrameContentSequence")
+    pointers = [item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or ()]
+    listed = values if isinstance(values, MultiValue) else [values]
+    return [value for value, pointer in zip(listed, pointers, strict=False) if pointer not in FRAME_TAGS]
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

@@ -1,0 +1,132 @@
+"""From DICOM's LPS+ positions to RAS+ affines: the only place that converts.
+
+A volume's step along K is the mean of its position steps as a vector, so a tilted gantry gives a sheared affine.
+"""
+
+import itertools
+import statistics
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.facts import FrameFacts
+
+LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
+SAME_PLACE_MM = 0.01
+STEP_TOLERANCE_MM = 0.025
+STEP_TOLERANCE = 0.01  # of the step
+DIRECTION_TOLERANCE = 1e-3
+UNIT_TOLERANCE = 1e-2
+
+Array = npt.NDArray[np.float64]
+
+
+def same_direction(one: FrameFacts, other: FrameFacts) -> bool:
+    """Whether two frames lie in parallel planes and are turned alike, to rounding."""
+    if one.orientation is None or other.orientation is None:
+        return one.orientation is other.orientation
+    return bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=DIRECTION_TOLERANCE))
+
+
+def along_normal(frames: Sequence[FrameFacts]) -> Array:
+    """Each frame's distance along the slice normal in mm, shape (K,).
+
+    Raises:
+        ScanError: NO_POSITION or UNSUPPORTED_GEOMETRY where the header does not place the frames.
+    """
+    for frame in frames:
+        _require_place(frame)
+    return np.array([frame.position for frame in frames]) @ _normal(frames[0])
+
+
+def repeated(frames: Sequence[FrameFacts]) -> bool:
+    """Whether two of the frames lie at one place."""
+    distances = np.sort(along_normal(frames))
+    return bool((np.diff(distances) <= SAME_PLACE_MM).any())
+
+
+def require_even(frames: Sequence[FrameFacts]) -> None:
+    """Check that frames, in order along the normal, are evenly spaced along a straight line.
+
+    Steps may differ by 0.025 mm or 1 % of the step, whichever is more: positions are stored rounded.
+
+    Raises:
+        ScanError: DUPLICATE_POSITION, MISSING_SLICE or UNEVEN_SPACING.
+    """
+    distances = along_normal(frames)
+    gaps = np.diff(distances)
+    if len(gaps) == 0:
+        return
+    if gaps.min() <= SAME_PLACE_MM:
+        at = int(gaps.argmin())
+        raise ScanError(
+            Reason.DUPLICATE_POSITION, f"{len(frames)} images, two of them at position {at}, expected one each"
+        )
+    usual = statistics.median_low(gaps.tolist())
+    tolerance = max(STEP_TOLERANCE_MM, STEP_TOLERANCE * usual)
+    whole = np.maximum(np.round(gaps / usual), 1)
+    odd = np.abs(gaps - usual) > tolerance
+    if odd.any():
+        missing = bool((np.abs(gaps - whole * usual) <= whole * tolerance).all())
+        at = int(np.abs(gaps - usual).argmax())
+        code = Reason.MISSING_SLICE if missing else Reason.UNEVEN_SPACING
+        raise ScanError(code, f"slice gap {gaps[at]:.4g} mm at position {at}, expected {usual:.4g} mm")
+    _require_straight(frames, tolerance)
+
+
+def affine_of(frames: Sequence[FrameFacts]) -> Array:
+    """Voxel index (i along the row, j down the columns, k along the normal) to RAS+ mm, shape (4, 4).
+
+    A single image takes its third step from Spacing Between Slices, else Slice Thickness, else 1 mm.
+
+    Args:
+        frames: Evenly spaced, in order along the normal.
+
+    Source:
+        DICOM PS3.3 C.7.6.2.1.1, equation C.7.6.2.1-1.
+    """
+    first, last = frames[0], frames[-1]
+    _require_place(first)
+    row, column = np.array(first.orientation).reshape(2, 3)
+    between_rows, between_columns = np.array(first.spacing)
+    affine = np.eye(4)
+    affine[:3, 0] = row * between_columns
+    affine[:3, 1] = column * between_rows
+    if len(frames) > 1:
+        affine[:3, 2] = (np.array(last.position) - np.array(first.position)) / (len(frames) - 1)
+    else:
+        affine[:3, 2] = _normal(first) * first.depth
+    affine[:3, 3] = first.position
+    return LPS_TO_RAS @ affine
+
+
+def _normal(frame: FrameFacts) -> Array:
+    row, column = np.array(frame.orientation).reshape(2, 3)
+    return np.cross(row, column)
+
+
+def _require_place(frame: FrameFacts) -> None:
+    if frame.position is None or frame.orientation is None:
+        raise ScanError(
+            Reason.NO_POSITION, "no Image Position and Orientation (Patient), without which slices have no place"
+        )
+    if frame.spacing is None or min(frame.spacing) <= 0:
+        raise ScanError(Reason.UNSUPPORTED_GEOMETRY, "no positive Pixel Spacing")
+    row, column = np.array(frame.orientation).reshape(2, 3)
+    lengths = np.array([np.linalg.norm(row), np.linalg.norm(column)])
+    if (np.abs(lengths - 1) > UNIT_TOLERANCE).any() or abs(row @ column) > UNIT_TOLERANCE:
+        raise ScanError(
+            Reason.UNSUPPORTED_GEOMETRY, "Image Orientation (Patient) is not two unit vectors at right angles"
+        )
+
+
+def _require_straight(frames: Sequence[FrameFacts], tolerance: float) -> None:
+    """Check that no step goes sideways more than the others do."""
+    positions = np.array([frame.position for frame in frames])
+    mean = (positions[-1] - positions[0]) / (len(frames) - 1)
+    for at, (here, there) in enumerate(itertools.pairwise(positions)):
+        aside = float(np.linalg.norm(there - here - mean))
+        if aside > 2 * tolerance:
+            raise ScanError(Reason.UNEVEN_SPACING, f"slice {at + 1} lies {aside:.4g} mm beside the line of the others")

@@ -1,0 +1,196 @@
+"""What one DICOM file says of itself, and whether its header and length can be trusted."""
+
+import dataclasses
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import pydicom
+from pydicom import uid
+
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.budget import require_budget
+from pipeline.ingest.dicom_file import DicomFile
+from pipeline.ingest.encapsulated import require_whole
+from pipeline.ingest.facts import FileFacts, FrameFacts
+from pipeline.ingest.frames import FrameHeader, frame_count, frame_facts
+from pipeline.ingest.syntaxes import DECODERS, NATIVE
+from pipeline.scan import PHOTOGRAPHS, RADIOGRAPHS
+
+Geometry = Literal["patient", "none"]
+
+UNPLACED = RADIOGRAPHS | PHOTOGRAPHS - {"OT"} | {"IVUS", "BDUS"}  # images that lie nowhere in the patient
+COLOURFUL = PHOTOGRAPHS | {"IVUS", "BDUS"}
+GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
+COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
+MODALITY_OF_CLASS: dict[str, str] = {
+    str(uid.CTImageStorage): "CT",
+    str(uid.MRImageStorage): "MR",
+    str(uid.PositronEmissionTomographyImageStorage): "PT",
+    str(uid.NuclearMedicineImageStorage): "NM",
+    str(uid.ComputedRadiographyImageStorage): "CR",
+    str(uid.UltrasoundImageStorage): "US",
+}
+NOT_SCANS: dict[str, str] = {
+    "1.2.840.10008.5.1.4.1.1.66.4": "a segmentation",
+    "1.2.840.10008.5.1.4.1.1.66.7": "a label map",
+    "1.2.840.10008.5.1.4.1.1.66.8": "a height map",
+    "1.2.840.10008.5.1.4.1.1.30": "a parametric map",
+    "1.2.840.10008.5.1.4.1.1.481.1": "a radiotherapy image",
+    "1.2.840.10008.5.1.4.1.1.481.2": "a radiotherapy dose",
+    "1.2.840.10008.5.1.4.1.1.77.1.6": "a tiled slide",
+}
+MEDIA_DIRECTORY = "1.2.840.10008.1.3.10"
+
+
+def dicom_facts(file: DicomFile, facts: FileFacts) -> FileFacts:
+    """Fill in what a DICOM file says; a damaged one keeps its series, so that the series is refused with it.
+
+    Args:
+        file: The open file.
+        facts: Where it was found.
+
+    Raises:
+        ScanError: CORRUPT_HEADER or NOT_DICOM if it names no SOP Class and holds no image.
+    """
+    dataset = file.dataset
+    sop_class = str(dataset.get("SOPClassUID", "") or "")
+    if sop_class == MEDIA_DIRECTORY or "DirectoryRecordSequence" in dataset:
+        return _ignored(facts, Reason.NO_PIXELS, "a DICOMDIR; the files it lists are read by themselves")
+    if not sop_class and file.pixels is None:
+        raise ScanError(Reason.CORRUPT_HEADER, "no SOP Class and no pixel data")
+    if sop_class in NOT_SCANS:
+        return _ignored(facts, Reason.UNSUPPORTED_OBJECT, f"{NOT_SCANS[sop_class]}, not a scan")
+    if file.pixels is None and not _names_an_image(dataset, sop_class):
+        return _ignored(facts, Reason.NO_PIXELS, "a DICOM object without pixels, such as a report or a plan")
+    if "LOCALIZER" in (dataset.get("ImageType") or ()):
+        return _ignored(facts, Reason.LOCALIZER, "a localizer image, not part of a volume")
+    known = dataclasses.replace(
+        facts,
+        format="dicom",
+        modality=_modality(dataset, sop_class),
+        series_uid=str(dataset.get("SeriesInstanceUID", "") or "") or _made_uid(facts.sha256),
+        sop_uid=str(dataset.get("SOPInstanceUID", "") or ""),
+        patient=str(dataset.get("PatientID", "") or ""),
+    )
+    try:
+        known = _with_frames(known, file)
+        _require_readable(known, file)
+    except ScanError as error:
+        return dataclasses.replace(known, status="refused", reason=str(error))
+    return known
+
+
+def _ignored(facts: FileFacts, code: Reason, words: str) -> FileFacts:
+    return dataclasses.replace(facts, status="ignored", reason=f"{code}: {words}")
+
+
+def _names_an_image(dataset: pydicom.Dataset, sop_class: str) -> bool:
+    return "Rows" in dataset or "Image Storage" in uid.UID(sop_class).name
+
+
+def _modality(dataset: pydicom.Dataset, sop_class: str) -> str:
+    return str(dataset.get("Modality", "") or "") or MODALITY_OF_CLASS.get(sop_class, "OT")
+
+
+def _made_uid(sha256: str) -> str:
+    return f"2.25.{int(sha256[:32] or '0', 16)}"
+
+
+def _with_frames(facts: FileFacts, file: DicomFile) -> FileFacts:
+    """Add shape, geometry and frames."""
+    dataset = file.dataset
+    if file.pixels is None:
+        raise ScanError(Reason.TRUNCATED_FILE, "an image without pixel data; was the file cut short?")
+    rows, columns = (_positive(dataset, keyword) for keyword in ("Rows", "Columns"))
+    shape = (columns, rows, frame_count(dataset))
+    require_budget((*shape, _positive(dataset, "SamplesPerPixel", default=1)))
+    frames = frame_facts(dataset)
+    geometry: Geometry = "patient" if is_placed(dataset, facts.modality, frames) else "none"
+    return dataclasses.replace(facts, shape=shape, frames=frames, geometry=geometry)
+
+
+def is_placed(dataset: pydicom.Dataset, modality: str, frames: Sequence[FrameFacts]) -> bool:
+    """Whether an image must lie somewhere in the patient.
+
+    Radiographs, ultrasound and photographs do not, unless functional groups place each frame. Other frames
+    without a place may be a sequence, as in nuclear medicine; CT, MR, PT and single images of any modality but
+    OT must have one.
+    """
+    placed = all(frame.position and frame.orientation for frame in frames)
+    if modality in UNPLACED:
+        return placed and "PerFrameFunctionalGroupsSequence" in dataset
+    sequence = modality == "OT" or (len(frames) > 1 and modality not in {"CT", "MR", "PT"})
+    return placed or not sequence
+
+
+def _require_readable(facts: FileFacts, file: DicomFile) -> None:
+    """Check what can be known without decoding: kind of object, colour, syntax, length."""
+    dataset = file.dataset
+    if file.pixels is not None and file.pixels.floating:
+        raise ScanError(Reason.UNSUPPORTED_OBJECT, "pixels are floating point, expected whole numbers")
+    if "ConcatenationUID" in dataset:
+        raise ScanError(Reason.UNSUPPORTED_OBJECT, "one part of a concatenation; join the parts first")
+    _require_colour(dataset, facts.modality)
+    _require_bits(dataset)
+    if file.syntax in NATIVE:
+        _require_length(facts, file)
+    elif file.syntax not in DECODERS:
+        name = uid.UID(file.syntax).name
+        raise ScanError(Reason.UNSUPPORTED_SYNTAX, f"transfer syntax {name} has no decoder here")
+    else:
+        require_whole(file, facts.shape)
+    for index in range(len(facts.frames)):
+        slope, _ = FrameHeader(dataset, index).rescale()
+        if slope == 0:
+            raise ScanError(Reason.CORRUPT_HEADER, "Rescale Slope is 0, which leaves no image")
+
+
+def _require_colour(dataset: pydicom.Dataset, modality: str) -> None:
+    photometric = str(dataset.get("PhotometricInterpretation", "") or "MONOCHROME2")
+    samples = _positive(dataset, "SamplesPerPixel", default=1)
+    if photometric not in GREY | COLOUR:
+        raise ScanError(Reason.UNSUPPORTED_COLOUR, f"photometric interpretation {photometric[:16]!r}")
+    if photometric in COLOUR and modality not in COLOURFUL:
+        raise ScanError(Reason.UNSUPPORTED_COLOUR, f"{photometric} where {modality} has one intensity per voxel")
+    expected = 3 if photometric in COLOUR - {"PALETTE COLOR"} else 1
+    if samples != expected:
+        raise ScanError(Reason.CORRUPT_HEADER, f"{samples} samples per pixel in {photometric}, expected {expected}")
+
+
+def _require_bits(dataset: pydicom.Dataset) -> None:
+    allocated = _positive(dataset, "BitsAllocated")
+    stored = _positive(dataset, "BitsStored", default=allocated)
+    if allocated not in (1, 8, 16, 32) or stored > allocated:
+        raise ScanError(Reason.CORRUPT_HEADER, f"{stored} bits stored in {allocated} bits allocated")
+    high = int(dataset.get("HighBit", stored - 1) or stored - 1)
+    if not stored - 1 <= high < allocated:
+        raise ScanError(Reason.CORRUPT_HEADER, f"high bit {high} for {stored} bits stored in {allocated}")
+
+
+def _require_length(facts: FileFacts, file: DicomFile) -> None:
+    """Check that uncompressed pixels are all there."""
+    pixels = file.pixels
+    if pixels is None or pixels.length is None:
+        raise ScanError(Reason.UNSUPPORTED_SYNTAX, "pixels of undefined length in an uncompressed syntax")
+    samples = _positive(file.dataset, "SamplesPerPixel", default=1)
+    if file.dataset.get("PhotometricInterpretation") == "YBR_FULL_422":
+        samples = 2
+    bits = math.prod(facts.shape) * samples * _positive(file.dataset, "BitsAllocated")
+    needed = math.ceil(bits / 8)
+    if pixels.available < min(needed, pixels.length):
+        raise ScanError(Reason.TRUNCATED_FILE, f"{pixels.available} bytes of pixel data in the file, expected {needed}")
+    if pixels.length < needed:
+        raise ScanError(Reason.TRUNCATED_PIXELS, f"{pixels.length} bytes of pixel data, expected {needed}")
+
+
+def _positive(dataset: pydicom.Dataset, keyword: str, default: int = 0) -> int:
+    value = dataset.get(keyword)
+    try:
+        number = default if value is None else int(value)
+    except (TypeError, ValueError) as error:
+        raise ScanError(Reason.CORRUPT_HEADER, f"{keyword} is no number") from error
+    if number < 1:
+        found = "missing" if value is None else str(number)
+        raise ScanError(Reason.CORRUPT_HEADER, f"{keyword} is {found}, expected 1 or more")
+    return number

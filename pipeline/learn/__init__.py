@@ -1,0 +1,1 @@
+"""Training, calibration and the adaptation that joins them."""

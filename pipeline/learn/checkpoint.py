@@ -1,0 +1,93 @@
+"""Progress of a training run on disk, so that a killed run goes on from its last epoch."""
+
+import copy
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from models.classifier import SliceBagClassifier
+from pipeline.errors import TrainingError
+from pipeline.evaluate.plots import EpochRow
+from pipeline.workspace import whole_file
+
+TIE = 3  # decimals of AUROC within which the loss decides
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a run is.
+
+    Attributes:
+        phase, epoch: Next phase, and how many of its epochs are done.
+        history: One row an epoch.
+        best: Best validation figures (AUROC rounded to 3 decimals, then minus the loss) and the state that had them.
+        optimizer: The optimizer's state in mid-phase.
+    """
+
+    phase: int = 0
+    epoch: int = 0
+    history: list[EpochRow] = field(default_factory=list)
+    best: tuple[tuple[float, float], dict[str, Any]] | None = None
+    optimizer: dict[str, Any] | None = None
+
+    def offer(self, classifier: SliceBagClassifier, auroc: float, loss: float) -> bool:
+        """Keep a copy of the classifier's state if it is the best so far, and say whether it is."""
+        figures = (round(auroc, TIE), -loss)
+        if self.best is not None and figures <= self.best[0]:
+            return False
+        self.best = (figures, copy.deepcopy(classifier.state_dict()))
+        return True
+
+    def best_state(self) -> dict[str, Any]:
+        """The best state.
+
+        Raises:
+            TrainingError: If no epoch has ended.
+        """
+        if self.best is None:
+            raise TrainingError("no epoch ended with a usable loss")
+        return self.best[1]
+
+
+@dataclass(frozen=True, slots=True)
+class Checkpoint:
+    """A file with a run's progress.
+
+    Attributes:
+        path: The file; its name holds a digest of all that decides the run, so that no other run takes it up.
+    """
+
+    path: Path
+
+    def save(self, classifier: SliceBagClassifier, progress: Progress) -> None:
+        """Write the progress whole or not at all."""
+        record = {
+            "phase": progress.phase,
+            "epoch": progress.epoch,
+            "history": [(r.phase, r.epoch, r.train_loss, r.val_loss, r.val_auroc) for r in progress.history],
+            "best": progress.best,
+            "optimizer": progress.optimizer,
+            "state": classifier.state_dict(),
+        }
+        with whole_file(self.path, mode="wb") as file:
+            torch.save(record, file)
+
+    def load(self, classifier: SliceBagClassifier) -> Progress | None:
+        """Put the saved state into the classifier and return the progress; None where there is no file."""
+        if not self.path.exists():
+            return None
+        record = torch.load(self.path, map_location="cpu", weights_only=True)
+        classifier.load_state_dict(record["state"])
+        return Progress(
+            phase=record["phase"],
+            epoch=record["epoch"],
+            history=[EpochRow(*row) for row in record["history"]],
+            best=record["best"],
+            optimizer=record["optimizer"],
+        )
+
+    def remove(self) -> None:
+        """Delete the file, once its run has ended well."""
+        self.path.unlink(missing_ok=True)

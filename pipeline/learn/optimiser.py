@@ -1,0 +1,61 @@
+"""Which parameters a phase trains, and how fast."""
+
+import math
+
+import torch
+from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from models.classifier import SliceBagClassifier
+from models.strategies.phase import Phase
+from pipeline.config import Config
+
+LBFGS_ITERATIONS = 100
+
+
+def train_groups(classifier: SliceBagClassifier, phase: Phase) -> None:
+    """Let gradients flow into the phase's groups only, and set train and evaluation modes to match.
+
+    Batch-norm layers keep their running statistics unless the phase says `train` and trains them.
+    """
+    chosen = {
+        id(parameter)
+        for name, parameters in classifier.layer_groups()
+        if name in phase.groups
+        for parameter in parameters
+    }
+    for parameter in classifier.parameters():
+        parameter.requires_grad_(id(parameter) in chosen)
+    classifier.train(not phase.cached)
+    for module in classifier.modules():
+        own = list(module.parameters(recurse=False))
+        frozen = bool(own) and not any(p.requires_grad for p in own)
+        if isinstance(module, _BatchNorm) and (phase.batch_norm == "eval" or frozen):
+            module.eval()
+
+
+def make_optimizer(classifier: SliceBagClassifier, phase: Phase, config: Config) -> torch.optim.Optimizer:
+    """The phase's optimizer; AdamW gets one parameter group per layer group, decay on weight matrices only."""
+    if phase.optimizer == "lbfgs":
+        trained = [parameter for parameter in classifier.parameters() if parameter.requires_grad]
+        return torch.optim.LBFGS(trained, max_iter=LBFGS_ITERATIONS, line_search_fn="strong_wolfe")
+    base = phase.learning_rate or config.learning_rate
+    groups: list[dict[str, object]] = []
+    for name, parameters in classifier.layer_groups():
+        trained = [parameter for parameter in parameters if parameter.requires_grad]
+        rate = base * phase.rates.get(name, 1.0)
+        for decayed, decay in ((True, phase.weight_decay), (False, 0.0)):
+            part: list[nn.Parameter] = [p for p in trained if (p.ndim > 1) == decayed]
+            if part:
+                groups.append({"params": part, "lr": rate, "peak": rate, "weight_decay": decay})
+    return torch.optim.AdamW(groups)
+
+
+def set_rate(optimizer: torch.optim.Optimizer, done: float) -> None:
+    """Cosine decay: rate = peak (1 + cos(pi done)) / 2 for the share of the phase that is done, 0..1.
+
+    Source:
+        Loshchilov & Hutter 2017, SGDR, eq. 5 without restarts.
+    """
+    for group in optimizer.param_groups:
+        group["lr"] = group["peak"] * (1 + math.cos(math.pi * min(done, 1.0))) / 2

@@ -1,0 +1,123 @@
+"""What a bundle says of itself (configs/scanshift.yaml), and the classifier that it holds."""
+
+from typing import Any, Literal
+
+import torch
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from models.backbones import build_backbone
+from models.bundle import SETTINGS, Bundle
+from models.classifier import Pooling, SliceBagClassifier
+from models.errors import BundleError
+from pipeline.config import Config, Task
+from pipeline.prepare.samples import Preparation
+
+FORMAT = 1
+RANDOM_HEAD = "models/random_head.pt"
+
+
+class RandomReference(BaseModel):
+    """The same head on randomly initialised weights, kept as a seed instead of a network.
+
+    Attributes:
+        seed: Seed of the random backbone.
+        torch: Version that made it.
+        checksum: Hash of its weights; where another version draws other numbers, the reference is not shown.
+        temperature: Of its own calibration.
+        val_auroc: Its macro AUROC on the validation rows.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    seed: int
+    torch: str
+    checksum: str
+    temperature: float
+    val_auroc: float
+
+
+class ModelRecord(BaseModel):
+    """Everything that scoring needs, and where it comes from.
+
+    Attributes:
+        format: Version of this file's format.
+        created: UTC time, ISO 8601.
+        classes, task: As configured; the first class is the normal one.
+        backbone, variant, pooling: The network.
+        preparation: How scans are prepared.
+        temperature: Of temperature scaling.
+        thresholds: Class to one-versus-rest threshold on its calibrated probability.
+        anomaly_threshold: Threshold on the anomaly score that decides.
+        policy: How thresholds were chosen.
+        weights: Where the initial weights came from, and their SHA-256; `random` if they were asked for.
+        training: Counts of scans and patients by side and class.
+        random_reference: See there.
+        config: The configuration that ran.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format: int
+    created: str
+    classes: tuple[str, ...]
+    task: Task
+    backbone: str
+    variant: str
+    pooling: Pooling
+    preparation: Preparation
+    temperature: float
+    thresholds: dict[str, float]
+    anomaly_threshold: float
+    policy: dict[Literal["kind", "target"], str | float]
+    weights: dict[str, str]
+    training: dict[str, dict[str, int]]
+    random_reference: RandomReference | None
+    config: Config
+
+    def to_yaml(self) -> str:
+        """The text of configs/scanshift.yaml."""
+        return yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+
+
+def read_record(bundle: Bundle) -> ModelRecord:
+    """Read and check configs/scanshift.yaml.
+
+    Raises:
+        BundleError: If it is of another format version or makes no sense.
+    """
+    try:
+        values: Any = yaml.safe_load(bundle.text(SETTINGS))
+        found = values.get("format")
+    except (yaml.YAMLError, UnicodeDecodeError, AttributeError) as error:
+        raise BundleError(f"{bundle.folder}: {SETTINGS} is not readable") from error
+    if found != FORMAT:
+        raise BundleError(
+            f"{bundle.folder}: bundle format {found}, this version reads {FORMAT}; adapt again to convert"
+        )
+    try:
+        return ModelRecord.model_validate(values)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(map(str, first["loc"]))
+        raise BundleError(f"{bundle.folder}: {SETTINGS}: {place}: {first['msg']}") from error
+
+
+def load_classifier(bundle: Bundle, record: ModelRecord) -> SliceBagClassifier:
+    """The bundle's network with its weights, in evaluation mode.
+
+    Raises:
+        BundleError: If the weights do not fit the network that the record names.
+    """
+    backbone = build_backbone(record.backbone, variant=record.variant)
+    classifier = SliceBagClassifier(backbone, len(record.classes), pooling=record.pooling)
+    try:
+        classifier.load_state_dict(bundle.tensors())
+    except (RuntimeError, TypeError, AttributeError) as error:
+        raise BundleError(f"{bundle.folder}: the weights do not fit {record.backbone}") from error
+    return classifier.eval()
+
+
+def top_state(classifier: SliceBagClassifier) -> dict[str, torch.Tensor]:
+    """The tensors above the backbone: normalisation of features, pooling, head."""
+    return {name: tensor for name, tensor in classifier.state_dict().items() if not name.startswith("backbone.")}

@@ -1,0 +1,1 @@
+"""From a labels.csv and scans to split, prepared samples."""

@@ -1,0 +1,90 @@
+"""Prepared slices on disk, by content and settings, so that a series is decoded once."""
+
+import hashlib
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import ScanError
+from pipeline.ingest.read import read_scan
+from pipeline.prepare.samples import Preparation, Sample, prepare
+from pipeline.scan import SeriesRef
+from pipeline.workspace import whole_file
+
+CAP_BYTES = 20 * 2**30
+
+
+@dataclass(frozen=True, slots=True)
+class SampleStore:
+    """Prepared samples of one preparation, in files below a folder.
+
+    Attributes:
+        folder: The cache folder of the workspace.
+        preparation: How samples are made.
+    """
+
+    folder: Path
+    preparation: Preparation
+
+    def path(self, content: str) -> Path:
+        """Where the sample of a series with this content lies."""
+        key = hashlib.sha256(f"{content}|{self.preparation.digest()}".encode()).hexdigest()
+        return self.folder / "prepared" / key[:2] / f"{key[2:]}.npy"
+
+    def load(self, content: str) -> npt.NDArray[np.uint16]:
+        """Slices (N, C, S, S) of a series that is in the store."""
+        slices: npt.NDArray[np.uint16] = np.load(self.path(content), allow_pickle=False)
+        return slices
+
+    def add(self, ref: SeriesRef) -> None:
+        """Read and prepare a series, unless it is there already.
+
+        Raises:
+            ScanError: If the series cannot be trusted or is of another kind.
+        """
+        path = self.path(ref.key)
+        if path.exists():
+            os.utime(path)
+            return
+        sample: Sample = prepare(read_scan(ref), self.preparation)
+        with whole_file(path, mode="wb", synced=False) as file:
+            np.save(file, sample.slices, allow_pickle=False)
+
+    def fill(self, refs: Sequence[SeriesRef], progress: Callable[[int], None] | None = None) -> Mapping[str, str]:
+        """Prepare many series; one that cannot be read stops nothing.
+
+        Returns:
+            Content to reason, for those that were refused.
+        """
+        refused: dict[str, str] = {}
+        for ref in refs:
+            try:
+                self.add(ref)
+            except ScanError as error:
+                refused[ref.key] = str(error)
+            if progress:
+                progress(1)
+        return refused
+
+
+def trim(folder: Path, *, cap_bytes: int = CAP_BYTES, keep: Iterable[Path] = ()) -> int:
+    """Delete the files used longest ago until a folder is under its cap.
+
+    Returns:
+        Bytes deleted.
+    """
+    kept = set(keep)
+    files = [path for path in folder.rglob("*") if path.is_file() and path not in kept]
+    stats = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in files)
+    total = sum(size for _, size, _ in stats)
+    deleted = 0
+    for _, size, path in stats:
+        if total - deleted <= cap_bytes:
+            break
+        path.unlink(missing_ok=True)
+        deleted += size
+    return deleted

@@ -1,0 +1,1 @@
+"""Scoring folders of scans with a bundle: resumable, one row per series."""

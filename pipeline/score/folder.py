@@ -1,0 +1,153 @@
+"""Scoring a folder from start to end; the flow runs these steps as tasks."""
+
+import contextlib
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from models.bundle import open_bundle
+from pipeline.ingest.catalog import Catalog
+from pipeline.ingest.scan_folder import scan_sources
+from pipeline.learn.device import choose_device
+from pipeline.model_record import read_record
+from pipeline.scan import SeriesRef
+from pipeline.score.ledger import Ledger
+from pipeline.score.scorer import load_scorer, pending, run_key, score_series
+from pipeline.score.table import write_scores
+from pipeline.watch import Watch
+from pipeline.workspace import Workspace, exclusive, require_space, whole_file
+
+SHARD_SERIES = 512
+BYTES_PER_SERIES = 4096
+STATE = ".scanshift"
+PLAN = "plan.json"
+
+
+@dataclass(frozen=True, slots=True)
+class ScorePlan:
+    """What a scoring run would do.
+
+    Attributes:
+        ledger: The ledger of finished series.
+        run_key: What the ledger keys this bundle by.
+        refs: Everything found below the folder.
+        todo: Series to score; the rest is done, refused or ignored.
+    """
+
+    ledger: Ledger
+    run_key: str
+    refs: tuple[SeriesRef, ...]
+    todo: tuple[SeriesRef, ...]
+
+    def counts(self) -> dict[str, int]:
+        """How many rows would be scored now, are done, refused or ignored."""
+        done = sum(ref.status == "ok" for ref in self.refs) - len(self.todo)
+        counts = {"to score": len(self.todo), "done before or twice": done}
+        return counts | {status: sum(ref.status == status for ref in self.refs) for status in ("refused", "ignored")}
+
+
+def state_folder(out: Path, workspace: Path | None) -> Workspace:
+    """Where a run keeps its state: the workspace, or a hidden folder in the output."""
+    return Workspace(workspace if workspace is not None else out / STATE)
+
+
+def plan_scores(folder: Path, bundle: Path, state: Workspace, *, device: str, watch: Watch) -> ScorePlan:
+    """Find the series below a folder and which of them are not scored yet.
+
+    Raises:
+        SourceError: If the folder is missing or unreadable.
+        BundleError: If the bundle is incomplete or altered.
+        DiskSpaceError: If the results would not fit.
+    """
+    opened = open_bundle(bundle)
+    read_record(opened)
+    key = run_key(opened.digest, choose_device(device))
+    with contextlib.closing(Catalog(state.catalog_url)) as catalog:
+        refs = scan_sources([folder], catalog=catalog, progress=watch.count("reading headers", 0))
+    ledger = Ledger(state.root / "ledger.jsonl")
+    require_space(state.root, BYTES_PER_SERIES * len(refs))
+    return ScorePlan(ledger, key, tuple(refs), tuple(pending(refs, ledger, key)))
+
+
+def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
+    """Write the plan, and the series to score as shards of 512, into a run's folder (mode 0600).
+
+    Returns:
+        The shards' paths; tasks get these, not scans.
+    """
+    _save(run / PLAN, plan.refs)
+    paths: list[Path] = []
+    for n in range(0, len(plan.todo), SHARD_SERIES):
+        paths.append(run / f"shard-{n // SHARD_SERIES:05d}.json")
+        _save(paths[-1], plan.todo[n : n + SHARD_SERIES])
+    return paths
+
+
+def score_shard(
+    shard: Path, bundle: Path, ledger: Path, device: str, progress: Callable[[int], None] | None = None
+) -> dict[str, int]:
+    """Score the series of a shard into the ledger.
+
+    Returns:
+        Status to number of series.
+    """
+    scorer = load_scorer(bundle, choose_device(device))
+    todo = pending(_load(shard), Ledger(ledger), scorer.run_key)
+    return dict(score_series(scorer, todo, Ledger(ledger), progress))
+
+
+def shard_size(shard: Path) -> int:
+    """Number of series in a shard."""
+    return len(_load(shard))
+
+
+def finish(
+    run: Path, state: Workspace, bundle: Path, out: Path, *, device: str, heatmaps: bool, watch: Watch
+) -> dict[str, Any]:
+    """Write scores.csv from the ledger, and a heat-map of every scan called abnormal if they are asked for.
+
+    Returns:
+        `scores`, the file; `counts`, status to number of rows; `heatmaps`, their folder or empty.
+    """
+    opened = open_bundle(bundle)
+    refs = _load(run / PLAN)
+    done = Ledger(state.root / "ledger.jsonl").done(run_key(opened.digest, choose_device(device)))
+    counts = write_scores(out / "scores.csv", refs, done, read_record(opened), opened.digest)
+    if heatmaps:
+        from pipeline.score.heatmap import write_heatmaps  # MONAI takes a second to import
+
+        called = [ref for ref in refs if ref.key in done and done[ref.key].decision == "anomaly"]
+        scorer = load_scorer(bundle, choose_device(device))
+        bar = watch.bar("heat-maps", len(called))
+        write_heatmaps(scorer, called, out / "heatmaps", state.key(), bar)
+    return {
+        "scores": str(out / "scores.csv"),
+        "counts": counts,
+        "heatmaps": str(out / "heatmaps") if heatmaps else "",
+    }
+
+
+def score_folder(
+    folder: Path, bundle: Path, out: Path, *, device: str = "auto", watch: Watch | None = None
+) -> dict[str, Any]:
+    """Score every series below a folder into `out/scores.csv`, going on where an earlier run stopped."""
+    state = state_folder(out, None).open()
+    watch = watch or Watch()
+    with exclusive(state.root):
+        run = state.run_folder("score")
+        plan = plan_scores(folder, bundle, state, device=device, watch=watch)
+        for shard in write_plan(plan, run):
+            score_shard(shard, bundle, plan.ledger.path, device, watch.bar("scoring", len(plan.todo)))
+        return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch)
+
+
+def _save(path: Path, refs: tuple[SeriesRef, ...]) -> None:
+    with whole_file(path, private=True) as file:
+        json.dump([asdict(ref) for ref in refs], file)
+
+
+def _load(path: Path) -> list[SeriesRef]:
+    records = json.loads(path.read_text(encoding="utf-8"))
+    return [SeriesRef(**{**r, "files": tuple(r["files"]), "shape": tuple(r["shape"])}) for r in records]

@@ -1,0 +1,173 @@
+"""Running a bundle over series: fixed batch shapes, so that a score depends on nothing but its own scan."""
+
+import hashlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch import Tensor
+
+from models.bundle import open_bundle
+from models.classifier import SliceBagClassifier, pack
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.read import read_scan
+from pipeline.learn.objective import anomaly_score, probabilities
+from pipeline.model_record import ModelRecord, load_classifier, read_record
+from pipeline.prepare.samples import prepare, to_tensor
+from pipeline.scan import SeriesRef
+from pipeline.score.ledger import Ledger
+from pipeline.score.outcome import Outcome
+
+VERSION = 1  # raised whenever the same scan and bundle would give another score
+BATCH_SLICES = 16
+CHUNK_SLICES = 64
+READERS = 1
+
+Slices = npt.NDArray[np.uint16]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scorer:
+    """A loaded bundle.
+
+    Attributes:
+        record: What the bundle says of itself.
+        classifier: Its network, in evaluation mode.
+        digest: The bundle's digest.
+        device: Where the network runs.
+    """
+
+    record: ModelRecord
+    classifier: SliceBagClassifier
+    digest: str
+    device: torch.device
+
+    @property
+    def run_key(self) -> str:
+        """See `run_key`."""
+        return run_key(self.digest, self.device)
+
+    @property
+    def chunk_series(self) -> int:
+        """Series in a chunk, the unit of the ledger."""
+        return max(1, CHUNK_SLICES // self.record.preparation.slices)
+
+    def score(self, samples: Sequence[Slices]) -> list[Outcome]:
+        """Score prepared samples (N, C, S, S) each; batches hold 16 slices, the last one padded."""
+        if not samples:
+            return []
+        with torch.inference_mode():
+            features = self._features(samples)
+            return [self._decide(bag) for bag in features]
+
+    def _features(self, samples: Sequence[Slices]) -> list[Tensor]:
+        lengths = [len(sample) for sample in samples]
+        size = self.record.preparation.image_size
+        total = sum(lengths)
+        flat = np.zeros((-(-total // BATCH_SLICES) * BATCH_SLICES, 3, size, size), np.uint16)
+        at = 0
+        for sample in samples:
+            flat[at : at + len(sample)] = sample
+            at += len(sample)
+        parts = [
+            self.classifier.features(to_tensor(flat[n : n + BATCH_SLICES]).to(self.device)).cpu()
+            for n in range(0, len(flat), BATCH_SLICES)
+        ]
+        return list(torch.split(torch.cat(parts)[:total], lengths))
+
+    def _decide(self, features: Tensor) -> Outcome:
+        record = self.record
+        mask = torch.ones(1, len(features), dtype=torch.bool, device=self.device)
+        logits = self.classifier.classify(pack(features.to(self.device), mask), mask).cpu().double()
+        probability = probabilities(logits, record.task, record.temperature)[0]
+        score = float(anomaly_score(probability))
+        return Outcome(
+            status="scored",
+            probability=tuple(float(p) for p in probability),
+            anomaly_score=score,
+            decision="anomaly" if score >= record.anomaly_threshold else "normal",
+        )
+
+
+def run_key(digest: str, device: torch.device) -> str:
+    """What a ledger line is keyed by besides the scan: bundle, engine, device and code version."""
+    return hashlib.sha256(f"{digest}|eager|{device.type}|{VERSION}".encode()).hexdigest()[:24]
+
+
+def load_scorer(bundle: Path, device: torch.device) -> Scorer:
+    """Open a bundle for scoring.
+
+    Raises:
+        BundleError: If it is incomplete or altered.
+    """
+    opened = open_bundle(bundle)
+    record = read_record(opened)
+    return Scorer(record, load_classifier(opened, record).to(device), opened.digest, device)
+
+
+def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:
+    """Readable series that the ledger does not hold yet, each content once."""
+    done = ledger.done(run_key)
+    return list({ref.key: ref for ref in reversed(refs) if ref.status == "ok" and ref.key not in done}.values())[::-1]
+
+
+def score_series(
+    scorer: Scorer, refs: Sequence[SeriesRef], ledger: Ledger, progress: Callable[[int], None] | None = None
+) -> Mapping[str, int]:
+    """Score series chunk by chunk into the ledger; the next chunk is read while the network runs.
+
+    Returns:
+        Status to number of series.
+    """
+    counts: dict[str, int] = {}
+    size = scorer.chunk_series
+    chunks = [refs[n : n + size] for n in range(0, len(refs), size)]
+    for chunk, prepared in _read_ahead(scorer, chunks):
+        readable = {content: slices for content, slices in prepared.items() if not isinstance(slices, Outcome)}
+        outcomes = {content: outcome for content, outcome in prepared.items() if isinstance(outcome, Outcome)}
+        outcomes |= dict(zip(readable, scorer.score(list(readable.values())), strict=True))
+        ledger.append(scorer.run_key, chunk_name(chunk), outcomes)
+        for outcome in outcomes.values():
+            counts[outcome.status] = counts.get(outcome.status, 0) + 1
+        if progress:
+            progress(len(chunk))
+    return counts
+
+
+def chunk_name(chunk: Sequence[SeriesRef]) -> str:
+    """A chunk's name: a hash of what it holds."""
+    return hashlib.sha256("|".join(ref.key for ref in chunk).encode()).hexdigest()[:16]
+
+
+def _read_ahead(
+    scorer: Scorer, chunks: Sequence[Sequence[SeriesRef]]
+) -> Iterator[tuple[Sequence[SeriesRef], dict[str, Slices | Outcome]]]:
+    def read(chunk: Sequence[SeriesRef]) -> dict[str, Slices | Outcome]:
+        return {ref.key: _prepared(ref, scorer.record) for ref in chunk}
+
+    with ThreadPoolExecutor(max_workers=READERS) as readers:
+        coming = [readers.submit(read, chunk) for chunk in chunks[:2]]
+        try:
+            for n, chunk in enumerate(chunks):
+                prepared = coming.pop(0).result()
+                if n + 2 < len(chunks):
+                    coming.append(readers.submit(read, chunks[n + 2]))
+                yield chunk, prepared
+        finally:
+            for future in coming:
+                future.cancel()
+
+
+def _prepared(ref: SeriesRef, record: ModelRecord) -> Slices | Outcome:
+    try:
+        return prepare(read_scan(ref), record.preparation).slices
+    except ScanError as error:
+        return Outcome("refused", str(error))
+    except OSError as error:
+        return Outcome("failed", f"{Reason.UNREADABLE}: {error.strerror or type(error).__name__}")
+    except MemoryError:
+        return Outcome("failed", f"{Reason.OVER_BUDGET}: not enough memory to read it now")
