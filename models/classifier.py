@@ -15,11 +15,14 @@ Pooling = Literal["mean", "attention"]
 
 
 class FeatureNorm(nn.Module):
-    """Fixed standardisation of features, (h - mean) / std, with statistics of the training set.
+    """Fixed standardisation of features, (h - mean) / max(std, FLOOR * mean std), with training-set statistics.
 
     Keeps the linear probe's problem well conditioned and stays in place during fine-tuning, so that the
-    probe's head remains right at its start (Kumar et al. 2022 fold it into the head instead).
+    probe's head remains right at its start (Kumar et al. 2022 fold it into the head instead). The floor keeps a
+    feature that hardly varies in training from exploding on a scan where it does.
     """
+
+    FLOOR = 0.1
 
     mean: Tensor
     std: Tensor
@@ -30,10 +33,11 @@ class FeatureNorm(nn.Module):
         self.register_buffer("std", torch.ones(num_features))
 
     def fit(self, features: Tensor) -> None:
-        """Take mean and standard deviation per feature over rows (M, F); features that never vary are left at 1."""
-        self.mean.copy_(features.mean(dim=0))
+        """Take mean and standard deviation of each feature over rows (M, F)."""
         std = features.std(dim=0, correction=0)
-        self.std.copy_(torch.where(std > 1e-6, std, torch.ones_like(std)))
+        floor = self.FLOOR * float(std.mean())
+        self.mean.copy_(features.mean(dim=0))
+        self.std.copy_(std.clamp(min=floor) if floor > 0 else torch.ones_like(std))
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardise (..., F)."""

@@ -6,12 +6,17 @@ from models.strategies.phase import Phase, group_names
 
 
 def lp_ft(classifier: SliceBagClassifier) -> list[Phase]:
-    """The probe's phases, then all groups at the configured rate with batch-norm statistics frozen.
+    """The probe's phases, then all groups, the backbone at a tenth of the rate, batch-norm statistics frozen.
 
     A head that already fits keeps the first gradients small, so that features are not distorted out of
-    distribution.
+    distribution; too high a rate undoes that.
 
     Source:
         Kumar et al. 2022, Fine-Tuning can Distort Pretrained Features and Underperform Out-of-Distribution.
     """
-    return [*linear_probe(classifier), Phase(name="fine-tune", groups=group_names(classifier))]
+    names = group_names(classifier)
+    backbone = names[: len(names) - len(classifier.top_groups())]
+    return [
+        *linear_probe(classifier),
+        Phase(name="fine-tune", groups=names, rates=dict.fromkeys(backbone, 0.1)),
+    ]

@@ -71,6 +71,8 @@ def extend(pixels: Stored, dataset: Any) -> Stored:
 def _decoded_frames(file: DicomFile, wanted: Sequence[int]) -> Iterator[Stored]:
     dataset = file.dataset
     dataset.PixelData = file.pixel_bytes()
+    if file.pixels and file.pixels.vr in ("OB", "OW"):
+        dataset["PixelData"].VR = file.pixels.vr  # the byte order of big-endian bytes depends on it
     plugin = DECODERS.get(file.syntax, "")
     if plugin:
         dataset["PixelData"].VR = "OB"

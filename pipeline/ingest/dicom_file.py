@@ -1,6 +1,7 @@
 """Open one DICOM file up to its pixel data: preamble or not, deflated or not, never more than a cap."""
 
 import io
+import logging
 import struct
 import warnings
 import zlib
@@ -31,12 +32,14 @@ class PixelElement:
     """Where the pixel data lies within its stream.
 
     Attributes:
+        vr: Value Representation, OB or OW; empty where the encoding is implicit.
         floating: Whether it is Float or Double Float Pixel Data.
         offset: First byte of the value.
         length: Length that the element declares; None where undefined (encapsulated).
         available: Bytes from `offset` to the end of the stream.
     """
 
+    vr: str
     floating: bool
     offset: int
     length: int | None
@@ -72,7 +75,8 @@ class DicomFile:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Keep libraries from printing warnings, which quote header values."""
+    """Keep libraries from printing or logging warnings, which quote header values."""
+    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # and left so: its words are no one's business
     with warnings.catch_warnings(), config.disable_value_validation():
         warnings.simplefilter("ignore")
         yield
@@ -158,7 +162,8 @@ def _pixel_element(dataset: pydicom.Dataset, stream: BinaryIO) -> PixelElement |
     group, element = struct.unpack(f"{order}HH", head[:4])
     if group != 0x7FE0:
         return None
-    if implicit or not head[4:6].isalpha():  # some files encode the pixel data alone without a VR
+    explicit = not implicit and head[4:6].isalpha()
+    if not explicit:  # some files encode the pixel data alone without a VR
         length, size = struct.unpack(f"{order}L", head[4:8])[0], 8
     elif head[4:6] in LONG_VRS:
         if len(head) < 12:
@@ -167,6 +172,7 @@ def _pixel_element(dataset: pydicom.Dataset, stream: BinaryIO) -> PixelElement |
     else:
         length, size = struct.unpack(f"{order}H", head[6:8])[0], 8
     return PixelElement(
+        vr=head[4:6].decode("ascii", "replace") if explicit else "",
         floating=(group << 16 | element) in FLOAT_PIXELS,
         offset=start + size,
         length=None if length == UNDEFINED_LENGTH else length,

@@ -6,7 +6,7 @@ import zlib
 import nibabel as nib
 from nibabel.filebasedimages import ImageFileError
 from PIL import Image
-from pydicom.errors import InvalidDicomError
+from pydicom.errors import BytesLengthException, InvalidDicomError
 
 from pipeline.errors import Reason, ScanError
 
@@ -24,6 +24,7 @@ FAULTS = (
     zlib.error,
     ImageFileError,
     Image.DecompressionBombError,
+    BytesLengthException,
     InvalidDicomError,
     nib.spatialimages.HeaderDataError,
 )

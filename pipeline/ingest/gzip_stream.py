@@ -18,5 +18,5 @@ def inflating(file: BinaryIO) -> BinaryIO:
 
 
 def deflating(file: IO[Any]) -> BinaryIO:
-    """A stream that writes gzip to an open file, at the fastest level and without a time stamp."""
-    return cast(BinaryIO, _OPEN(fileobj=file, mode="wb", compresslevel=1, mtime=0))
+    """A stream that writes gzip to an open file, at the fastest level and without name or time stamp."""
+    return cast(BinaryIO, _OPEN(filename="", fileobj=file, mode="wb", compresslevel=1, mtime=0))

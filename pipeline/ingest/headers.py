@@ -54,7 +54,7 @@ def dicom_facts(file: DicomFile, facts: FileFacts) -> FileFacts:
         ScanError: CORRUPT_HEADER or NOT_DICOM if it names no SOP Class and holds no image.
     """
     dataset = file.dataset
-    sop_class = str(dataset.get("SOPClassUID", "") or "")
+    sop_class = _text(dataset, "SOPClassUID")
     if sop_class == MEDIA_DIRECTORY or "DirectoryRecordSequence" in dataset:
         return _ignored(facts, Reason.NO_PIXELS, "a DICOMDIR; the files it lists are read by themselves")
     if not sop_class and file.pixels is None:
@@ -69,9 +69,9 @@ def dicom_facts(file: DicomFile, facts: FileFacts) -> FileFacts:
         facts,
         format="dicom",
         modality=_modality(dataset, sop_class),
-        series_uid=str(dataset.get("SeriesInstanceUID", "") or "") or _made_uid(facts.sha256),
-        sop_uid=str(dataset.get("SOPInstanceUID", "") or ""),
-        patient=str(dataset.get("PatientID", "") or ""),
+        series_uid=_text(dataset, "SeriesInstanceUID") or _made_uid(facts.sha256),
+        sop_uid=_text(dataset, "SOPInstanceUID"),
+        patient=_text(dataset, "PatientID"),
     )
     try:
         known = _with_frames(known, file)
@@ -90,7 +90,7 @@ def _names_an_image(dataset: pydicom.Dataset, sop_class: str) -> bool:
 
 
 def _modality(dataset: pydicom.Dataset, sop_class: str) -> str:
-    return str(dataset.get("Modality", "") or "") or MODALITY_OF_CLASS.get(sop_class, "OT")
+    return _text(dataset, "Modality") or MODALITY_OF_CLASS.get(sop_class, "OT")
 
 
 def _made_uid(sha256: str) -> str:
@@ -194,3 +194,8 @@ def _positive(dataset: pydicom.Dataset, keyword: str, default: int = 0) -> int:
         found = "missing" if value is None else str(number)
         raise ScanError(Reason.CORRUPT_HEADER, f"{keyword} is {found}, expected 1 or more")
     return number
+
+
+def _text(dataset: pydicom.Dataset, keyword: str) -> str:
+    """A value as text without the NUL characters that no database takes; empty where absent."""
+    return str(dataset.get(keyword) or "").replace("\0", "").strip()

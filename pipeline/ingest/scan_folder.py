@@ -37,7 +37,10 @@ def scan_sources(
     Raises:
         SourceError: If a path given is missing or cannot be listed.
     """
-    found = list({file.path: file for file in find_files(sources)}.values())
+    by_path: dict[Path, FoundFile] = {}
+    for file in find_files(sources):
+        by_path.setdefault(file.path, file)
+    found = list(by_path.values())
     files: list[FileFacts] = []
     for start in range(0, len(found), BATCH):
         for facts in _examined(found[start : start + BATCH], catalog):

@@ -178,7 +178,7 @@ class Fit:
         bar = self.watch.bar(f"{phase.name}, epoch {place[1] + 1}", len(order))
         total = divisor = 0.0
         for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
-            set_rate(optimizer, start + share * step * size / len(order))
+            set_rate(optimizer, start + share * (step + 0.5) * size / len(order))
             optimizer.zero_grad()
             slices = augment(bags.slices, generator) if self.config.augment else bags.slices
             part_total, part_divisor = self._backward(slices, bags)

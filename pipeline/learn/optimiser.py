@@ -11,6 +11,7 @@ from models.strategies.phase import Phase
 from pipeline.config import Config
 
 LBFGS_ITERATIONS = 100
+WARM_UP = 0.1
 
 
 def train_groups(classifier: SliceBagClassifier, phase: Phase) -> None:
@@ -52,10 +53,20 @@ def make_optimizer(classifier: SliceBagClassifier, phase: Phase, config: Config)
 
 
 def set_rate(optimizer: torch.optim.Optimizer, done: float) -> None:
-    """Cosine decay: rate = peak (1 + cos(pi done)) / 2 for the share of the phase that is done, 0..1.
+    """Linear warm-up, then cosine decay, for the share `done` of the phase, 0..1.
+
+    rate = peak done / WARM_UP                                          for done < WARM_UP
+    rate = peak (1 + cos(pi (done - WARM_UP) / (1 - WARM_UP))) / 2      after it
+
+    Adam's first steps are full-sized however small the gradient is; without the warm-up they distort features
+    that a probe has just fitted.
 
     Source:
-        Loshchilov & Hutter 2017, SGDR, eq. 5 without restarts.
+        Loshchilov & Hutter 2017, SGDR, eq. 5 without restarts; warm-up as in Goyal et al. 2017, section 2.2.
     """
+    if done < WARM_UP:
+        factor = done / WARM_UP
+    else:
+        factor = (1 + math.cos(math.pi * min((done - WARM_UP) / (1 - WARM_UP), 1.0))) / 2
     for group in optimizer.param_groups:
-        group["lr"] = group["peak"] * (1 + math.cos(math.pi * min(done, 1.0))) / 2
+        group["lr"] = group["peak"] * factor

@@ -1,0 +1,103 @@
+"""Every conformance file of ../shared/dicom: a known outcome for each, and pydicom's own pixels."""
+
+import random
+from pathlib import Path
+
+import numpy as np
+import pydicom
+import pytest
+from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
+
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.headers import COLOUR
+from pipeline.ingest.read import read_scan
+from pipeline.ingest.scan_folder import scan_sources
+from pipeline.ingest.syntaxes import NATIVE
+
+EXACT = NATIVE | {RLELossless, JPEGLSLossless, JPEG2000Lossless, JPEGLosslessSV1}
+
+
+@pytest.mark.shared
+def test_every_file_has_a_known_outcome(shared_folder):
+    refs = scan_sources([shared_folder / "dicom"])
+    assert len(refs) > 200
+    outcomes = [_outcome(ref) for ref in refs]
+    assert set(outcomes) <= {"ok", *Reason}
+    assert outcomes.count("ok") > 100
+
+
+@pytest.mark.shared
+def test_values_are_those_of_pydicom(shared_folder):
+    compared = 0
+    for path in sorted((shared_folder / "dicom").rglob("*.dcm")):
+        refs = scan_sources([path])
+        if len(refs) != 1 or refs[0].status != "ok" or refs[0].volume:
+            continue
+        expected = _by_pydicom(path)
+        if expected is None:
+            continue
+        scan = read_scan(refs[0])
+        assert not scan.inverted
+        if scan.voxels.shape == expected.shape:  # else the frames of a file were split
+            differ = np.abs(np.sort(scan.voxels, axis=2) - np.sort(expected, axis=2)).max()
+            assert differ <= 1e-5 * max(1, np.abs(expected).max()), path.name
+            compared += 1
+    assert compared > 30
+
+
+@pytest.mark.shared
+def test_one_slice_in_seven_encodings_is_one_slice(shared_folder):
+    files = sorted((shared_folder / "dicom" / "dcm_qa_ts" / "In").glob("*.dcm"))
+    scans = [read_scan(ref) for path in files for ref in scan_sources([path])]
+    assert len(scans) == len(files) > 7
+    for scan in scans[1:]:
+        np.testing.assert_allclose(scan.affine, scans[0].affine)
+    exact = sum(np.array_equal(scan.voxels, scans[0].voxels) for scan in scans)
+    assert exact >= 7
+
+
+@pytest.mark.shared
+def test_odd_bytes_in_big_endian_words_are_in_order(shared_folder):
+    folder = shared_folder / "dicom" / "pydicom" / "src" / "pydicom" / "data" / "test_files"
+    names = ("SC_rgb_small_odd.dcm", "SC_rgb_small_odd_big_endian.dcm")
+    little, big = (read_scan(ref) for name in names for ref in scan_sources([folder / name]))
+    np.testing.assert_array_equal(big.voxels, little.voxels)
+
+
+@pytest.mark.shared
+@pytest.mark.parametrize("name", ["pydicom/src/pydicom/data/test_files/CT_small.dcm", "dcm_qa_12bit/Ref/2.nii"])
+def test_damage_never_escapes(tmp_path, shared_folder, name):
+    whole = (shared_folder / "dicom" / name).read_bytes()
+    chance = random.Random(0)
+    path = tmp_path / Path(name).name
+    for _ in range(150):
+        content = bytearray(whole)
+        for _ in range(chance.choice([1, 4, 30])):
+            content[chance.randrange(min(len(content), 3000))] = chance.randrange(256)
+        path.write_bytes(content[: chance.choice([len(content), chance.randrange(len(content))])])
+        for ref in scan_sources([tmp_path]):
+            assert _outcome(ref) in {"ok", *Reason}
+
+
+def _outcome(ref):
+    if ref.status != "ok":
+        return ref.reason.partition(":")[0]
+    try:
+        scan = read_scan(ref)
+    except ScanError as error:
+        return error.code
+    assert scan.voxels.shape[:3] == ref.shape
+    assert scan.geometry == ref.geometry
+    return "ok"
+
+
+def _by_pydicom(path):
+    """Grey voxels (I, J, K) as pydicom reads and rescales them; None for what it cannot, or what is lossy."""
+    ds = pydicom.dcmread(path, force=True)
+    simple = ds.get("PhotometricInterpretation") not in COLOUR and "ModalityLUTSequence" not in ds
+    grouped = "SharedFunctionalGroupsSequence" in ds
+    inverted = ds.get("PhotometricInterpretation") == "MONOCHROME1"
+    if not simple or grouped or inverted or ds.file_meta.get("TransferSyntaxUID") not in EXACT:
+        return None
+    pixels = ds.pixel_array.astype(float) * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
+    return pixels.reshape(-1, *pixels.shape[-2:]).transpose(2, 1, 0)

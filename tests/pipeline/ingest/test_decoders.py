@@ -1,0 +1,102 @@
+"""Compressed pixels against what was compressed; sizes are compared before anything is decoded."""
+
+import tracemalloc
+
+import imagecodecs
+import numpy as np
+import pydicom
+import pytest
+from pydicom.encaps import encapsulate
+from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
+
+from pipeline.errors import ScanError
+from pipeline.ingest.decoders import extend
+from pipeline.ingest.encapsulated import declared_size
+from pipeline.ingest.read import read_scan
+from pipeline.ingest.scan_folder import scan_sources
+
+IMAGE = np.random.default_rng(5).integers(0, 4096, (40, 56), dtype=np.uint16)
+LOSSLESS = {
+    JPEG2000Lossless: lambda image: imagecodecs.jpeg2k_encode(image, reversible=True, codecformat="j2k", level=0),
+    HTJ2KLossless: lambda image: imagecodecs.htj2k_encode(image, reversible=True),
+    JPEGLSLossless: imagecodecs.jpegls_encode,
+    JPEGLosslessSV1: lambda image: imagecodecs.ljpeg_encode(image, bitspersample=12),
+}
+
+
+@pytest.fixture
+def compressed(tmp_path, radiograph, write):
+    """Writes a radiograph with the codestream given and returns its reference."""
+
+    def build(syntax, codestream, **tags):
+        ds = radiograph(IMAGE, **tags)
+        ds.PixelData = encapsulate([codestream])
+        ds["PixelData"].is_undefined_length = True
+        ds["PixelData"].VR = "OB"
+        write(ds, tmp_path / "a.dcm", syntax=syntax)
+        (ref,) = scan_sources([tmp_path])
+        return ref
+
+    return build
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
+def test_lossless_is_exact(compressed, syntax):
+    scan = read_scan(compressed(syntax, LOSSLESS[syntax](IMAGE)))
+    np.testing.assert_array_equal(scan.voxels[:, :, 0].T, IMAGE)
+
+
+@pytest.mark.parametrize("syntax", LOSSLESS, ids=lambda syntax: syntax.name)
+def test_declared_size_is_columns_and_rows(syntax):
+    assert declared_size(bytes(LOSSLESS[syntax](IMAGE))) == (56, 40)
+
+
+def test_baseline_is_near(compressed):
+    smooth = np.add.outer(np.arange(40), np.arange(56)).astype(np.uint8)
+    ref = compressed(
+        JPEGBaseline8Bit, imagecodecs.jpeg8_encode(smooth, level=95), BitsAllocated=8, BitsStored=8, HighBit=7
+    )
+    np.testing.assert_allclose(read_scan(ref).voxels[:, :, 0].T, smooth, atol=3)
+
+
+def test_codestream_larger_than_the_header_is_not_decoded(compressed):
+    large = imagecodecs.jpeg2k_encode(np.zeros((3000, 3000), np.uint16), codecformat="j2k")
+    ref = compressed(JPEG2000Lossless, large)
+    tracemalloc.start()
+    with pytest.raises(ScanError, match="codestream of 3000x3000, expected 56x40") as caught:
+        read_scan(ref)
+    assert tracemalloc.get_traced_memory()[1] < 2_000_000
+    tracemalloc.stop()
+    assert caught.value.code == "CORRUPT_FILE"
+
+
+def test_codestream_of_junk_is_refused(compressed):
+    with pytest.raises(ScanError, match="DECODE_FAILED"):
+        read_scan(compressed(JPEG2000Lossless, b"junk" * 50))
+
+
+def test_fragment_cut_short_is_refused(compressed, tmp_path):
+    compressed(JPEGLSLossless, imagecodecs.jpegls_encode(IMAGE))
+    path = tmp_path / "a.dcm"
+    path.write_bytes(path.read_bytes()[:-500])
+    (ref,) = scan_sources([tmp_path])
+    assert ref.reason.startswith("TRUNCATED_FILE: ")
+
+
+def test_syntax_without_decoder_is_refused(compressed):
+    ref = compressed(pydicom.uid.MPEG2MPML, b"\0" * 40)
+    assert ref.reason.startswith("UNSUPPORTED_SYNTAX: ")
+
+
+@pytest.mark.parametrize(("bits", "above"), [(8, 0), (8, 2), (10, 2), (12, 0), (12, 4), (14, 2), (16, 0)])
+@pytest.mark.parametrize("signed", [0, 1])
+def test_extend_takes_the_stored_bits_below_the_high_bit(bits, above, signed):
+    header = pydicom.Dataset()
+    header.BitsAllocated, header.BitsStored, header.PixelRepresentation = 16, bits, signed
+    header.HighBit = 15 - above
+    low = -(2 ** (bits - 1)) if signed else 0
+    values = np.linspace(low, low + 2**bits - 1, 50).astype(int)
+    shift = header.HighBit + 1 - bits
+    packed = ((values & (2**bits - 1)) << shift).astype(np.uint16)
+    garbage = (0xFFFF << (header.HighBit + 1)) & 0xFFFF | ((1 << shift) - 1)
+    np.testing.assert_array_equal(extend(packed | np.uint16(garbage), header), values)
