@@ -6,7 +6,10 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-EPILOG = "For research use only; not a medical device. Exit codes: 0 done, 1 failed or refused, 2 wrong use, 130 interrupted."
+EPILOG = (
+    "For research use only; not a medical device. "
+    "Exit codes: 0 done, 1 failed or refused, 2 wrong use, 130 interrupted."
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -88,6 +88,22 @@ class Catalog:
                         sa.update(locator_table).where(locator_table.c.series_id == identifier).values(**locator)
                     )
 
+    def find(self, series_uids: Sequence[str]) -> list[SeriesRef]:
+        """Readable series by their Series Instance UID, as `record` noted them last."""
+        found: list[SeriesRef] = []
+        for some in _chunks(list(dict.fromkeys(series_uids))):
+            found += self._refs(sa.and_(locator_table.c.series_uid.in_(some), series_table.c.status == "ok"))
+        return found
+
+    def refused(self) -> list[SeriesRef]:
+        """Every series and file in the catalogue that was refused."""
+        return self._refs(series_table.c.status == "refused")
+
+    def _refs(self, condition: sa.ColumnElement[bool]) -> list[SeriesRef]:
+        query = sa.select(series_table, *_but(locator_table, "series_id")).join(locator_table).where(condition)
+        with self._engine.connect() as connection:
+            return [_ref(dict(row)) for row in connection.execute(query).mappings()]
+
     def counts(self) -> dict[str, int]:
         """How many series and files have each status."""
         query = sa.select(series_table.c.status, sa.func.count()).group_by(series_table.c.status)
@@ -189,6 +205,25 @@ def _locator_row(ref: SeriesRef) -> dict[str, Any]:
         "first_file": _key(ref.files[0]) if ref.files else "",
         "files": json.dumps(ref.files),
     }
+
+
+def _ref(row: Mapping[str, Any]) -> SeriesRef:
+    """The reference that `_series_row` and `_locator_row` noted."""
+    return SeriesRef(
+        source=row["source"],
+        series_uid=row["series_uid"],
+        status=row["status"],
+        reason=row["reason"],
+        format=row["format"],
+        modality=row["modality"],
+        files=tuple(json.loads(row["files"])),
+        volume=row["volume"],
+        images=row["images"],
+        content=row["content"],
+        patient=row["patient"],
+        shape=tuple(int(size) for size in row["shape"].split("x") if size),
+        geometry=row["geometry"],
+    )
 
 
 def _but(table: sa.Table, name: str) -> list[sa.Column[Any]]:

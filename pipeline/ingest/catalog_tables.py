@@ -1,4 +1,4 @@
-"""Tables of the catalogue. Only `locator` and `file` hold identity, and they never leave the user's own database."""
+"""Tables of the catalogue. Only `locator` and `locator_file` hold identity, and they never leave the user's own database."""
 
 import sqlalchemy as sa
 
@@ -33,7 +33,7 @@ locator_table = sa.Table(
 )
 
 file_table = sa.Table(
-    "file",
+    "locator_file",
     METADATA,
     sa.Column("path", sa.Text, primary_key=True),
     sa.Column("version", sa.Integer, nullable=False),

@@ -129,6 +129,8 @@ def _require_readable(facts: FileFacts, file: DicomFile) -> None:
     dataset = file.dataset
     if file.pixels is not None and file.pixels.floating:
         raise ScanError(Reason.UNSUPPORTED_OBJECT, "pixels are floating point, expected whole numbers")
+    if "MOSAIC" in (dataset.get("ImageType") or ()):
+        raise ScanError(Reason.UNSUPPORTED_OBJECT, "a mosaic of many slices in one image; export it as enhanced MR")
     if "ConcatenationUID" in dataset:
         raise ScanError(Reason.UNSUPPORTED_OBJECT, "one part of a concatenation; join the parts first")
     _require_colour(dataset, facts.modality)

@@ -32,8 +32,8 @@ def take_in(sources: Sequence[str], workspace: Workspace, watch: Watch) -> dict[
         bar = watch.bar("reading pixels", len(found))
         refs = [_proved(ref, bar) for ref in found]
         catalog.record(refs)
-    quarantine = workspace.root / "quarantine.csv"
-    write_quarantine_csv(quarantine, refs)
+        quarantine = workspace.root / "quarantine.csv"
+        write_quarantine_csv(quarantine, catalog.refused())
     reasons = Counter(ref.reason.partition(":")[0] for ref in refs if ref.reason)
     return {
         "counts": dict(Counter(ref.status for ref in refs)),

@@ -6,11 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from pipeline.scan import SeriesRef
-from pipeline.workspace import whole_file
+from pipeline.workspace import safe_cell, whole_file
 
 SERIES_COLUMNS = ("source", "series_uid", "status", "reason", "modality", "shape", "geometry", "inverted", "file")
 QUARANTINE_COLUMNS = ("source", "series_uid", "status", "reason", "modality")
-FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 UNESCAPED = frozenset({"source", "file"})
 
 
@@ -81,9 +80,4 @@ def _write(path: Path, columns: Sequence[str], lines: Iterable[dict[str, str]]) 
         table = csv.writer(file, lineterminator="\n")
         table.writerow(columns)
         for line in lines:
-            table.writerow([_escaped(column, line[column]) for column in columns])
-
-
-def _escaped(column: str, text: str) -> str:
-    """A cell that a spreadsheet would run as a formula gets a leading apostrophe."""
-    return f"'{text}" if column not in UNESCAPED and text.startswith(FORMULA_STARTS) else text
+            table.writerow([line[c] if c in UNESCAPED else safe_cell(line[c]) for c in columns])

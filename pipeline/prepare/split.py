@@ -59,7 +59,7 @@ def assign_splits(members: Sequence[Member], *, seed: int) -> tuple[list[Split],
         notes.append(
             f"{len(drawn)} patients without a split were divided 70/15/15 into train, val and test (seed {seed})"
         )
-    if "val" not in sides.values():
+    if "val" not in sides.values() and "train" in sides.values():
         train = [member for member in members if sides[member.patient] == "train"]
         drawn = _draw(train, {"train": 1 - NO_VAL, "val": NO_VAL}, seed)
         sides.update(drawn)

@@ -4,6 +4,7 @@ import shutil
 import sqlite3
 import stat
 from multiprocessing import get_context
+from pathlib import Path
 
 import pytest
 
@@ -11,6 +12,7 @@ from pipeline.ingest import scan_folder
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.facts import facts_from_json
 from pipeline.ingest.scan_folder import scan_sources
+from pipeline.scan import SeriesRef
 
 
 @pytest.fixture
@@ -39,7 +41,7 @@ def dump(database):
     with sqlite3.connect(database) as connection:
         return {
             table: sorted(connection.execute(f"select * from {table}"))  # names of our own tables
-            for table in ("series", "locator", "file")
+            for table in ("series", "locator", "locator_file")
         }
 
 
@@ -131,3 +133,25 @@ def test_two_processes_share_it(folder, catalog, database):
         worker.join(60)
     assert [worker.exitcode for worker in workers] == [0, 0]
     assert catalog.counts() == {"ok": 1, "ignored": 1}
+
+
+def test_find_gives_back_the_series_that_was_recorded(tmp_path: Path) -> None:
+    ref = SeriesRef(
+        source="a/b",
+        series_uid="1.2.3",
+        status="ok",
+        format="dicom",
+        modality="CT",
+        files=(str(tmp_path / "1.dcm"), str(tmp_path / "2.dcm")),
+        images=2,
+        content="c" * 64,
+        patient="P1",
+        shape=(4, 5, 2),
+        geometry="patient",
+    )
+    lost = SeriesRef(source="x", series_uid="1.2.4", status="refused", reason="NO_POSITION: none", content="d" * 64)
+    catalog = Catalog(f"sqlite:///{tmp_path / 'catalog.db'}")
+    catalog.record([ref, lost])
+    assert catalog.find(["1.2.3", "1.2.4", "9"]) == [ref]
+    assert [found.series_uid for found in catalog.refused()] == ["1.2.4"]
+    catalog.close()

@@ -350,3 +350,8 @@ def test_ct_in_colour_is_refused(tmp_path, slices, write):
 def test_same_instance_uid_at_other_places_loses_no_slice(tmp_path, slices, write_all):
     write_all(slices, tmp_path, SOPInstanceUID="1.2.3.5")
     assert_read(tmp_path, slices.values, slices.affine)
+
+
+def test_mosaic_is_refused(tmp_path, slices, write):
+    write(slices.dataset(0, Modality="MR", ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), tmp_path / "a.dcm")
+    assert_refused(tmp_path, "UNSUPPORTED_OBJECT")
