@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pipeline.errors import ConfigError
 
 Task = Literal["multiclass", "multilabel", "one_class"]
+Precision = Literal["auto", "float32", "bfloat16"]
 IntensityRule = Literal["auto", "window", "percentile"]
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^|,;\r\n\t]+$")]
 
@@ -36,7 +37,7 @@ class Config(BaseModel):
         patience: Epochs without a better validation AUROC before a phase ends.
         seed: Seed of splits, initial weights and batch order.
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
-        precision: `auto` (bfloat16 in fine-tuning where the device has it), `float32` or `bfloat16`.
+        precision: `auto` (training in bfloat16 where the device has it), `float32` or `bfloat16`.
         sensitivity_target: Share of abnormal validation scans that the threshold must find.
         engine: How scoring runs the network.
     """
@@ -61,7 +62,7 @@ class Config(BaseModel):
     patience: int = Field(default=3, ge=1, le=1000)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     engine: Literal["eager"] = "eager"
 

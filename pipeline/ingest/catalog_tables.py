@@ -1,4 +1,4 @@
-"""Tables of the catalogue. Only `locator` and `locator_file` hold identity, and they never leave the user's own database."""
+"""Tables of the catalogue. Only the two locator tables hold identity; they never leave the user's own database."""
 
 import sqlalchemy as sa
 

@@ -27,7 +27,7 @@ def require_whole(file: DicomFile, shape: tuple[int, ...]) -> None:
         shape: (columns, rows, frames).
 
     Raises:
-        ScanError: TRUNCATED_FILE, TRUNCATED_PIXELS or CORRUPT_FILE.
+        ScanError: TRUNCATED_PIXELS or CORRUPT_FILE.
     """
     if file.pixels is None or file.pixels.length is not None:
         raise ScanError(Reason.CORRUPT_FILE, "compressed pixel data of defined length, expected fragments")
@@ -52,12 +52,12 @@ def _fragment_lengths(stream: BinaryIO, available: int) -> Iterator[int]:
         if (group, element) != ITEM:
             raise ScanError(Reason.CORRUPT_FILE, "compressed pixel data holds something that is no fragment")
         if length > available:
-            raise ScanError(Reason.TRUNCATED_FILE, f"{available} bytes left in the file for a fragment of {length}")
+            raise ScanError(Reason.TRUNCATED_PIXELS, f"{available} bytes left in the file for a fragment of {length}")
         yield length
         stream.seek(length, 1)
         available -= length
     if available:
-        raise ScanError(Reason.TRUNCATED_FILE, "the file ends inside the pixel data")
+        raise ScanError(Reason.TRUNCATED_PIXELS, "the file ends inside the pixel data")
 
 
 def declared_size(frame: bytes) -> tuple[int, int] | None:

@@ -21,6 +21,7 @@ class Progress:
 
     Attributes:
         phase, epoch: Next phase, and how many of its epochs are done.
+        worse: Epochs of this phase since the last better one.
         history: One row an epoch.
         best: Best validation figures (AUROC rounded to 3 decimals, then minus the loss) and the state that had them.
         optimizer: The optimizer's state in mid-phase.
@@ -28,6 +29,7 @@ class Progress:
 
     phase: int = 0
     epoch: int = 0
+    worse: int = 0
     history: list[EpochRow] = field(default_factory=list)
     best: tuple[tuple[float, float], dict[str, Any]] | None = None
     optimizer: dict[str, Any] | None = None
@@ -66,6 +68,7 @@ class Checkpoint:
         record = {
             "phase": progress.phase,
             "epoch": progress.epoch,
+            "worse": progress.worse,
             "history": [(r.phase, r.epoch, r.train_loss, r.val_loss, r.val_auroc) for r in progress.history],
             "best": progress.best,
             "optimizer": progress.optimizer,
@@ -83,6 +86,7 @@ class Checkpoint:
         return Progress(
             phase=record["phase"],
             epoch=record["epoch"],
+            worse=record["worse"],
             history=[EpochRow(*row) for row in record["history"]],
             best=record["best"],
             optimizer=record["optimizer"],

@@ -4,6 +4,7 @@ import contextlib
 
 import torch
 
+from pipeline.config import Precision
 from pipeline.errors import ConfigError
 
 
@@ -28,8 +29,13 @@ def has_bfloat16(device: torch.device) -> bool:
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
-def mixed(device: torch.device, precision: str) -> contextlib.AbstractContextManager[object]:
+def uses_bfloat16(device: torch.device, precision: Precision) -> bool:
+    """Whether a precision means bfloat16 on a device."""
+    return precision == "bfloat16" or (precision == "auto" and has_bfloat16(device))
+
+
+def mixed(device: torch.device, precision: Precision) -> contextlib.AbstractContextManager[object]:
     """Autocast to bfloat16 if the precision says so, else nothing."""
-    if precision == "bfloat16" or (precision == "auto" and has_bfloat16(device)):
+    if uses_bfloat16(device, precision):
         return torch.autocast(device.type, dtype=torch.bfloat16)
     return contextlib.nullcontext()

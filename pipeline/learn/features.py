@@ -10,7 +10,9 @@ import torch
 from torch import Tensor
 
 from models.classifier import SliceBagClassifier
+from pipeline.config import Precision
 from pipeline.learn.batches import iterate
+from pipeline.learn.device import mixed, uses_bfloat16
 from pipeline.prepare.cache import SampleStore
 from pipeline.workspace import whole_file
 
@@ -45,13 +47,19 @@ def extract(
     contents: Sequence[str],
     *,
     device: torch.device,
+    precision: Precision = "float32",
     progress: Callable[[int], None] | None = None,
 ) -> FeatureBags:
-    """Features of every series, float32, from the cache where they are there.
+    """Features of every series, kept as float32, from the cache where they are there.
 
     The network runs in evaluation mode; batches hold about 32 slices.
+
+    Args:
+        precision: Training features may be computed in mixed precision, which is some times faster; what is
+            measured or calibrated on is float32, as in scoring.
     """
-    key = backbone_digest(classifier)
+    autocast = uses_bfloat16(device, precision)
+    key = backbone_digest(classifier) + ("|bfloat16" if autocast else "")
     paths = [_path(store, content, key) for content in contents]
     todo = [n for n, path in enumerate(paths) if not path.exists()]
     if progress:
@@ -59,7 +67,7 @@ def extract(
     classifier.to(device).eval()
     batch = max(1, BATCH_SLICES // store.preparation.slices)
     for bags in iterate(store, contents, todo, batch):
-        with torch.inference_mode():
+        with torch.inference_mode(), mixed(device, precision):
             found = classifier.features(bags.slices[bags.mask].to(device)).float().cpu()
         at = 0
         for n, length in zip(bags.index.tolist(), bags.mask.sum(dim=1).tolist(), strict=True):

@@ -89,7 +89,7 @@ class Fit:
             self._fit_norm(phases[0].cached)
         for number in range(progress.phase, len(phases)):
             self._run_phase(phases[number], number, progress)
-            progress.phase, progress.epoch, progress.optimizer = number + 1, 0, None
+            progress.phase, progress.epoch, progress.worse, progress.optimizer = number + 1, 0, 0, None
             self.classifier.load_state_dict(progress.best_state())
             self.checkpoint.save(self.classifier, progress)
         self.classifier.eval()
@@ -102,7 +102,14 @@ class Fit:
 
     def _extract(self, contents: Sequence[str], title: str) -> FeatureBags:
         bar = self.watch.bar(title, len(contents))
-        return extract(self.classifier, self.train.store, contents, device=self.device, progress=bar)
+        return extract(
+            self.classifier,
+            self.train.store,
+            contents,
+            device=self.device,
+            precision=self.config.precision,
+            progress=bar,
+        )
 
     def _run_phase(self, phase: Phase, number: int, progress: Progress) -> None:
         train_groups(self.classifier, phase)
@@ -112,8 +119,9 @@ class Fit:
         if phase.cached and self.cached is None:
             self.cached = (self._extract(self.train.contents, "features"), self._extract(self.val.contents, "features"))
         epochs = phase.epochs or self.config.epochs
-        worse = 0
         for epoch in range(progress.epoch, epochs):
+            if progress.worse >= self.config.patience:
+                return
             train_groups(self.classifier, phase)
             if phase.cached:
                 train_loss = self._full_batch_step(phase, optimizer)
@@ -133,13 +141,11 @@ class Fit:
                 f"validation loss {val_loss:.4f}, AUROC {val_auroc:.4f}"
             )
             better = progress.offer(self.classifier, val_auroc, val_loss)
-            worse = 0 if better else worse + 1
+            progress.worse = 0 if better else progress.worse + 1
             progress.epoch = epoch + 1
             if not phase.cached:
                 progress.optimizer = optimizer.state_dict()
                 self.checkpoint.save(self.classifier, progress)
-            if worse >= self.config.patience:
-                return
 
     def _full_batch_step(self, phase: Phase, optimizer: torch.optim.Optimizer) -> float:
         """One L-BFGS step over all cached features: minimises mean loss + lambda/2 ||W||^2."""

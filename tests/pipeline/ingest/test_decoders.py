@@ -80,7 +80,7 @@ def test_fragment_cut_short_is_refused(compressed, tmp_path):
     path = tmp_path / "a.dcm"
     path.write_bytes(path.read_bytes()[:-500])
     (ref,) = scan_sources([tmp_path])
-    assert ref.reason.startswith("TRUNCATED_FILE: ")
+    assert ref.reason.startswith("TRUNCATED_PIXELS: ")
 
 
 def test_syntax_without_decoder_is_refused(compressed):
