@@ -3,7 +3,7 @@
     python benchmarks/conformance.py [FOLDER]      (default: ../shared/dicom)
 
 Every file is ingested on its own. `equal`: stored pixels are pydicom's `pixel_array`, put through the same rescale and
-polarity, within 1e-5 of the largest value (lossy JPEG families: within 3 grey levels, since decoders may differ by so much);
+polarity, within 1e-5 of the largest value (lossy JPEG families: 3 grey levels, since decoders may differ by so much);
 `no second reader`: pydicom cannot decode it, or its frames are split into several volumes here.
 """
 
