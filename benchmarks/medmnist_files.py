@@ -1,6 +1,6 @@
 """Write a MedMNIST npz as image files with a labels.csv, so that it enters by the front door.
 
-    python benchmarks/medmnist_files.py ../shared/data/pneumoniamnist_rebuilt.npz OUT --classes normal,pneumonia
+Usage: python benchmarks/medmnist_files.py ../shared/data/pneumoniamnist_rebuilt.npz OUT --classes normal,pneumonia
 """
 
 import argparse

@@ -13,7 +13,7 @@ from flows.run import run_flow
 from models.errors import ModelError
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, require_writable
 
 DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
@@ -33,7 +33,8 @@ def run(options: argparse.Namespace) -> int:
     except OSError as error:
         return _tell(f"scanshift: {error.filename or options.command}: {error.strerror or error}", FAILED)
     if options.json:
-        sys.stdout.write(json.dumps(result, ensure_ascii=False) + "\n")
+        record = {key: value for key, value in result.items() if key not in ("lines", "exit")}
+        sys.stdout.write(json.dumps(record, ensure_ascii=False) + "\n")
     else:
         for line in result.get("lines", []):
             sys.stdout.write(f"{line}\n")
@@ -107,6 +108,7 @@ def adapt(options: argparse.Namespace) -> dict[str, Any]:
         plan = make_plan(options.labels, space, config, make_watch(options.json))
         told = describe(plan)
         return {**told, "lines": [f"{key}: {value}" for key, value in told.items()]}
+    require_writable(options.bundle.absolute().parent)
     request = Request(
         verb="adapt",
         workspace=str(space.root.absolute()),
@@ -126,6 +128,7 @@ def adapt(options: argparse.Namespace) -> dict[str, Any]:
 
 def validate(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift validate`."""
+    require_writable(options.out)
     space = Workspace(options.workspace).open()
     request = Request(
         verb="validate",
@@ -159,6 +162,7 @@ def score_request(options: argparse.Namespace) -> Request:
 
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
+    require_writable(options.out)
     space = state_folder(options.out, options.workspace).open()
     return Request(
         verb="score",
@@ -184,8 +188,6 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
     result["lines"] = [f"scores: {result['scores']}", _counts(result["counts"])]
     if result["heatmaps"]:
         result["lines"].insert(1, f"heat-maps: {result['heatmaps']}")
-    if not result["counts"]:
-        raise SourceError(f"{options.folder}: nothing found to score")
     return result
 
 

@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, plain lines elsewhere."""
+"""Progress for people: a bar on a terminal, plain lines elsewhere; a total of 0 means that it is not known."""
 
 import sys
 import time
@@ -22,11 +22,11 @@ def _note(text: str) -> None:
 
 
 def _bar(title: str, total: int) -> Step:
-    bar = tqdm(total=total, desc=title, unit="scan", leave=False, file=sys.stderr, dynamic_ncols=True)
+    bar = tqdm(total=total or None, desc=title, unit="scan", leave=False, file=sys.stderr, dynamic_ncols=True)
 
     def step(steps: int) -> None:
         bar.update(steps)
-        if bar.n >= total:
+        if total and bar.n >= total:
             bar.close()
 
     return step
@@ -40,10 +40,11 @@ def _lines(title: str, total: int) -> Step:
         nonlocal done, said
         done += steps
         now = time.monotonic()
-        if steps and done >= total and now - start > 1:
-            sys.stderr.write(f"{title}: {total} in {now - start:.0f} s\n")
+        if done - steps < total <= done:
+            if now - start > 1:
+                sys.stderr.write(f"{title}: {total} in {now - start:.0f} s\n")
         elif now - said > EVERY_SECONDS:
             said = now
-            sys.stderr.write(f"{title}: {done} of {total}\n")
+            sys.stderr.write(f"{title}: {done} of {total}\n" if done <= total else f"{title}: {done}\n")
 
     return step

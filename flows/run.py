@@ -36,8 +36,19 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
         with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
             result: dict[str, Any] = flow(request.save())
     except SealedError as error:
-        raise error.cause from None
+        raise (error.cause or error) from None
+    except Exception as error:
+        if _interrupted(error):
+            raise KeyboardInterrupt from None
+        raise
     return result
+
+
+def _interrupted(error: BaseException | None) -> bool:
+    """Whether an error followed from Ctrl-C, which ends the embedded server too, so that Prefect cannot reach it."""
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def _start_server() -> None:

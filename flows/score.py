@@ -1,5 +1,6 @@
 """The score flow: find series, score them shard by shard, write scores.csv."""
 
+import contextlib
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,15 @@ from flows.artifacts import publish_counts
 from flows.progress import make_watch
 from flows.request import read_request
 from flows.seal import SealedError, sealed
-from pipeline.score.folder import finish, plan_scores, score_shard, shard_size, write_plan
-from pipeline.workspace import exclusive
+from pipeline.score.folder import finish, plan_scores, score_shard, shard_size, sole_run, write_plan
+
+
+def run_lock(request: str) -> contextlib.ExitStack:
+    """Take the locks of the run, for as long as the stack stays open."""
+    asked = read_request(request)
+    locks = contextlib.ExitStack()
+    locks.enter_context(sole_run(asked.space, Path(asked.out)))
+    return locks
 
 
 def run_find(request: str) -> list[str]:
@@ -70,7 +78,7 @@ def score_flow(request: str) -> dict[str, Any]:
     Args:
         request: Path of the request file inside the workspace.
     """
-    with exclusive(read_request(request).space.root):
+    with sealed(run_lock)(request):
         for shard in find_task(request):
             shard_task(request, shard)
         result: dict[str, Any] = finish_task(request)

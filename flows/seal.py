@@ -12,12 +12,18 @@ class SealedError(Exception):
     """Stands for an error on its way through Prefect.
 
     Attributes:
-        cause: The error itself; stays in this process.
+        kind: The error's class, which is all that Prefect stores.
+        cause: The error itself; stays in this process, a copy does not have it.
     """
 
-    def __init__(self, cause: Exception) -> None:
-        super().__init__(type(cause).__name__)
+    def __init__(self, kind: str, cause: Exception | None = None) -> None:
+        super().__init__(kind)
+        self.kind = kind
         self.cause = cause
+
+    def __reduce__(self) -> tuple[type["SealedError"], tuple[str]]:
+        """Leave the cause out when Prefect pickles the error into its result storage."""
+        return (type(self), (self.kind,))
 
 
 def sealed(function: Callable[P, R]) -> Callable[P, R]:
@@ -30,6 +36,6 @@ def sealed(function: Callable[P, R]) -> Callable[P, R]:
         except SealedError:
             raise
         except Exception as error:  # noqa: BLE001  the rim: whatever passes here would be stored by Prefect
-            raise SealedError(error) from None
+            raise SealedError(type(error).__name__, error) from None
 
     return call

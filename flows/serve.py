@@ -1,17 +1,23 @@
 """Scheduled scoring: a Prefect server of the workspace's own, and the score flow served on it."""
 
 import os
+import socket
 import subprocess
 import sys
 import time
 import urllib.request
+from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from flows.request import Request
 from flows.settings import configure_prefect
 from pipeline.errors import ConfigError, PipelineError
 
+if TYPE_CHECKING:
+    from prefect.client.schemas.schedules import CronSchedule
+
 START_SECONDS = 120
+STOP_SECONDS = 30
 
 
 def serve_nightly(request: Request, *, cron: str, timezone: str, port: int) -> None:
@@ -26,31 +32,45 @@ def serve_nightly(request: Request, *, cron: str, timezone: str, port: int) -> N
     """
     configure_prefect(request.space.prefect_home)
     os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    schedule = make_schedule(cron, timezone)
     server = None if os.environ.get("PREFECT_API_URL") else start_server(port)
     try:
-        from prefect.client.schemas.schedules import CronSchedule
+        from prefect.context import refresh_global_settings_context
 
         from flows.score import score_flow
 
-        try:
-            schedule = CronSchedule(cron=cron, timezone=timezone)
-        except ValueError as error:
-            raise ConfigError(f"schedule {cron!r} in {timezone!r}: not understood") from error
+        refresh_global_settings_context()  # Prefect was imported before the server's address was known
         score_flow.serve(
             name="nightly", schedules=[schedule], parameters={"request": request.save()}, limit=1, global_limit=1
         )
     finally:
         if server is not None:
-            server.terminate()
-            server.wait(timeout=30)
+            stop_server(server)
+
+
+def make_schedule(cron: str, timezone: str) -> "CronSchedule":
+    """The schedule, checked.
+
+    Raises:
+        ConfigError: If the cron or the time zone makes no sense.
+    """
+    from prefect.client.schemas.schedules import CronSchedule
+
+    try:
+        return CronSchedule(cron=cron, timezone=timezone)
+    except ValueError as error:
+        raise ConfigError(f"schedule {cron!r} in {timezone!r}: not understood") from error
 
 
 def start_server(port: int) -> subprocess.Popen[bytes]:
     """Start `prefect server start` on loopback, wait until it answers, and point this process at it.
 
     Raises:
-        PipelineError: If it does not answer in two minutes.
+        PipelineError: If the port is taken, or the server does not answer in two minutes.
     """
+    with socket.socket() as probe:
+        if probe.connect_ex(("127.0.0.1", port)) == 0:
+            raise PipelineError(f"port {port} is taken; choose another with --port, or set PREFECT_API_URL to use it")
     api = f"http://127.0.0.1:{port}/api"
     os.environ["PREFECT_SERVER_UI_API_URL"] = api
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
@@ -63,5 +83,15 @@ def start_server(port: int) -> subprocess.Popen[bytes]:
                 return server
         except (URLError, OSError):
             time.sleep(0.5)
+    stop_server(server)
+    raise PipelineError(f"the Prefect server did not start on port {port}")
+
+
+def stop_server(server: subprocess.Popen[bytes]) -> None:
+    """End a server, by force where it does not end itself."""
     server.terminate()
-    raise PipelineError(f"the Prefect server did not start on port {port}; is the port taken?")
+    try:
+        server.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()

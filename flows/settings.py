@@ -14,6 +14,7 @@ SILENT = {
     "PREFECT_SERVER_EPHEMERAL_STARTUP_TIMEOUT_SECONDS": "120",
     "PREFECT_LOGGING_TO_API_ENABLED": "false",  # tracebacks name files, and file names can name patients
     "PREFECT_LOGGING_LEVEL": "CRITICAL",
+    "PREFECT_LOGGING_ROOT_LEVEL": "CRITICAL",  # other libraries' warnings, and Prefect's own at exit
     "PREFECT_RESULTS_PERSIST_BY_DEFAULT": "false",
 }
 

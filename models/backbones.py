@@ -133,10 +133,10 @@ def set_variant(backbone: Backbone, variant: str) -> None:
     """
     if not variant:
         return
-    opening = [backbone.stages[name] for name in ("layer2", "layer3", "layer4") if name in backbone.stages]
-    if variant != "v1" or not opening or not hasattr(opening[0][0], "conv3"):  # type: ignore[index]
+    layers = [backbone.stages[f"layer{n}"] for n in range(1, 5) if f"layer{n}" in backbone.stages]
+    if variant != "v1" or not layers or not hasattr(layers[0][0], "conv3"):  # type: ignore[index]
         raise ModelError(f"{backbone.name}: no variant {variant!r}")
-    for layer in opening:
+    for layer in layers[1:]:  # layer1 keeps the resolution
         block = layer[0]  # type: ignore[index]
         block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
     backbone.variant = variant

@@ -6,12 +6,13 @@ import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
 
 from models.errors import BundleError
-from models.weights import sha256_of
+from models.weights import DAMAGED, sha256_of
 
 SUMS = "SHA256SUMS"
 SETTINGS = "configs/scanshift.yaml"
@@ -42,7 +43,7 @@ class Bundle:
         """
         try:
             state = torch.load(self.folder / name, map_location="cpu", weights_only=True)
-        except (OSError, RuntimeError, EOFError, ValueError) as error:
+        except (*DAMAGED, UnpicklingError) as error:
             raise BundleError(f"{self.folder / name}: not a plain state dict") from error
         if not isinstance(state, dict):
             raise BundleError(f"{self.folder / name}: not a plain state dict")
@@ -89,7 +90,7 @@ def check_target(folder: Path) -> None:
     Raises:
         BundleError: If the path is a file, or a folder that is neither empty nor a bundle.
     """
-    if folder.is_dir() and (not any(folder.iterdir()) or (folder / SUMS).is_file()):
+    if folder.is_dir() and (not any(folder.iterdir()) or all((folder / name).is_file() for name in (SUMS, SETTINGS))):
         return
     if folder.exists():
         raise BundleError(f"{folder}: is there already and is not a bundle; choose another folder")

@@ -22,7 +22,7 @@ class FeatureNorm(nn.Module):
     feature that hardly varies in training from exploding on a scan where it does.
     """
 
-    FLOOR = 0.1
+    FLOOR = 0.01
 
     mean: Tensor
     std: Tensor

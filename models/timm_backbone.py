@@ -25,7 +25,7 @@ class TimmBackbone(Backbone):
             min_size=int((settings.get("min_input_size") or settings["input_size"])[1]),
         )
         self.network = network
-        self.num_features = int(network.num_features)
+        self.num_features = int(getattr(network, "head_hidden_size", None) or network.num_features)
 
     @property
     def stage_names(self) -> list[str]:

@@ -3,13 +3,19 @@
 Sought in this order: an explicit file, a folder with a `weights.json` manifest, torch's hub cache, the download.
 """
 
+import contextlib
 import hashlib
+import io
 import json
 import re
+import sys
+import struct
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -21,6 +27,18 @@ from models.errors import PartialWeightsError, WeightsMismatchError, WeightsNotF
 from models.families import ARCHITECTURES
 
 StateDict = Mapping[str, Tensor]
+# what torch.load raises on a file that is damaged or no state dict
+DAMAGED = (
+    OSError,
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    TypeError,
+    AttributeError,
+    AssertionError,
+    struct.error,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,8 +78,7 @@ def find_weights(backbone: str, weights: str, *, folder: Path | None, download: 
         WeightsNotFoundError: With the file to bring, where from, where to put it, and its hash.
     """
     base = backbone.partition("@")[0]
-    named = weights in ("imagenet", "DEFAULT") or "IMAGENET" in weights.upper()
-    if not named:
+    if not re.fullmatch(r"imagenet|DEFAULT|(\w+\.)?IMAGENET\w*", weights):
         path = Path(weights)
         if not path.is_file():
             raise WeightsNotFoundError(f"{weights}: no such weights file")
@@ -100,11 +117,9 @@ def load_weights(backbone: Backbone, file: WeightsFile) -> str:
         )
     try:
         state: StateDict = torch.load(file.path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, OSError, KeyError) as error:
+    except DAMAGED as error:
         raise WeightsMismatchError(f"{file.path.name}: not a plain state dict") from error
-    except Exception as error:
-        if type(error).__name__ != "UnpicklingError":
-            raise
+    except UnpicklingError as error:
         raise WeightsMismatchError(f"{file.path.name}: holds more than tensors, refused") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsMismatchError(f"{file.path.name}: not a plain state dict")
@@ -121,9 +136,9 @@ def _copy(backbone: Backbone, state: StateDict, file_name: str) -> None:
             missing.setdefault(stage, []).append(own)
     if missing:
         stages = backbone.stage_names
-        whole = [name for name in stages if name not in missing]
+        whole = list(takewhile(lambda name: name not in missing, stages))
         advice = ""
-        if whole and whole == stages[: len(whole)]:
+        if whole and set(missing) <= set(stages):  # timm's networks are one piece and cannot be cut
             advice = f"; use backbone {backbone.name.partition('@')[0]}@{whole[-1]}, or bring complete weights"
         raise PartialWeightsError(f"{file_name}: no weights for {', '.join(missing)} of {backbone.name}{advice}")
     own_state = {own: state[name] for own, (_, name) in target.items() if name in state}
@@ -202,8 +217,12 @@ def _torchvision_file(path: Path, member: WeightsEnum) -> WeightsFile:
 
 
 def _fetch(member: WeightsEnum, cache: Path, folder: Path | None) -> None:
+    bar = sys.stderr.isatty()
     try:
-        torch.hub.load_state_dict_from_url(member.url, map_location="cpu", check_hash=True, weights_only=True)
+        with contextlib.redirect_stdout(io.StringIO()):  # torch tells of the download there, where results belong
+            torch.hub.load_state_dict_from_url(
+                member.url, map_location="cpu", progress=bar, check_hash=True, weights_only=True
+            )
     except (urllib.error.URLError, OSError, RuntimeError) as error:
         raise WeightsNotFoundError(_advice(member, cache, folder)) from error
 

@@ -12,6 +12,7 @@ from pipeline.errors import ConfigError
 Task = Literal["multiclass", "multilabel", "one_class"]
 Precision = Literal["auto", "float32", "bfloat16"]
 IntensityRule = Literal["auto", "window", "percentile"]
+DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^|,;\r\n\t]+$")]
 
 
@@ -61,7 +62,7 @@ class Config(BaseModel):
     batch_size: int = Field(default=16, ge=1, le=1024)
     patience: int = Field(default=3, ge=1, le=1000)
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    device: str = Field(default="auto", pattern=r"^(auto|cpu|cuda(:\d+)?)$")
+    device: str = Field(default="auto", pattern=DEVICE)
     precision: Precision = "auto"
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     engine: Literal["eager"] = "eager"

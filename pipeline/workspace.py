@@ -72,6 +72,21 @@ def require_space(folder: Path, needed: int) -> None:
         )
 
 
+def require_writable(folder: Path) -> None:
+    """Check before work starts that a folder, which need not exist yet, can be written.
+
+    Raises:
+        SourceError: If it, or what it would be made in, is a file or may not be written.
+    """
+    there = folder.absolute()
+    while not there.exists():
+        there = there.parent
+    if not there.is_dir():
+        raise SourceError(f"{folder}: not a folder")
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise SourceError(f"{folder}: cannot be written")
+
+
 @contextlib.contextmanager
 def exclusive(folder: Path) -> Iterator[None]:
     """Hold the lock of a folder for as long as a run writes into it.

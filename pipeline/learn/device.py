@@ -1,10 +1,11 @@
 """Which device runs the network, and in which precision."""
 
 import contextlib
+import re
 
 import torch
 
-from pipeline.config import Precision
+from pipeline.config import DEVICE, Precision
 from pipeline.errors import ConfigError
 
 
@@ -12,10 +13,12 @@ def choose_device(name: str) -> torch.device:
     """The device of a configuration; `auto` takes CUDA where there is one.
 
     Raises:
-        ConfigError: If CUDA is asked for and absent.
+        ConfigError: If the name is none, or CUDA is asked for and absent.
     """
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    if not re.fullmatch(DEVICE, name):
+        raise ConfigError(f"device {name!r}: expected auto, cpu, cuda or cuda:N")
     device = torch.device(name)
     if device.type == "cuda" and (not torch.cuda.is_available() or (device.index or 0) >= torch.cuda.device_count()):
         raise ConfigError(f"device {name}: no such GPU on this machine; set device=cpu")

@@ -127,13 +127,13 @@ class Fit:
                 train_loss = self._full_batch_step(phase, optimizer)
             else:
                 train_loss = self._pass_over_batches(phase, optimizer, epoch / epochs, 1 / epochs, (number, epoch))
-            if not math.isfinite(train_loss):
+            val_loss, val_auroc = self._validate(phase) if math.isfinite(train_loss) else (math.nan, math.nan)
+            if not math.isfinite(val_loss):
                 if progress.best is None:
                     raise TrainingError(
                         f"phase {phase.name}, epoch {epoch + 1}: the loss is not a number; lower the learning rate"
                     )
                 return
-            val_loss, val_auroc = self._validate(phase)
             row = EpochRow(phase.name, epoch + 1, train_loss, val_loss, val_auroc)
             progress.history.append(row)
             self.watch.note(
@@ -178,21 +178,26 @@ class Fit:
         place: tuple[int, int],
     ) -> float:
         """One epoch of AdamW steps; a step's bags go through the network in parts, so that memory stays flat."""
-        generator = torch.Generator().manual_seed(self.config.seed * 1_000_003 + place[0] * 1009 + place[1])
+        seed = self.config.seed * 1_000_003 + place[0] * 1009 + place[1]
+        generator = torch.Generator().manual_seed(seed)
         order: list[int] = torch.randperm(len(self.train.contents), generator=generator).tolist()
         size = self.config.batch_size
         bar = self.watch.bar(f"{phase.name}, epoch {place[1] + 1}", len(order))
+        steps = math.ceil(len(order) / size)
         total = divisor = 0.0
-        for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
-            set_rate(optimizer, start + share * (step + 0.5) * size / len(order))
-            optimizer.zero_grad()
-            slices = augment(bags.slices, generator) if self.config.augment else bags.slices
-            part_total, part_divisor = self._backward(slices, bags)
-            if not math.isfinite(part_total):
-                return part_total
-            optimizer.step()
-            total, divisor = total + part_total, divisor + part_divisor
-            bar(len(bags.index))
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices):
+            torch.manual_seed(seed)  # dropout and stochastic depth draw from the global generator
+            for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
+                set_rate(optimizer, start + share * (step + 0.5) / steps)
+                optimizer.zero_grad()
+                slices = augment(bags.slices, generator) if self.config.augment else bags.slices
+                part_total, part_divisor = self._backward(slices, bags)
+                if not math.isfinite(part_total):
+                    return part_total
+                optimizer.step()
+                total, divisor = total + part_total, divisor + part_divisor
+                bar(len(bags.index))
         return total / divisor
 
     def _backward(self, slices: Tensor, bags: Bags) -> tuple[float, float]:
@@ -214,13 +219,15 @@ class Fit:
 
     @torch.no_grad()
     def _validate(self, phase: Phase) -> tuple[float, float]:
-        """Validation loss and macro AUROC."""
+        """Validation loss and macro AUROC, both NaN where a logit is."""
         self.classifier.eval()
         if phase.cached and self.cached is not None:
             bags = self.cached[1]
             logits = self.classifier.classify(bags.features.to(self.device), bags.mask.to(self.device)).cpu()
         else:
             logits = self._forward_val()
+        if not bool(logits.isfinite().all()):
+            return math.nan, math.nan
         total, divisor = loss_sum(logits, self.val.targets, self.weights.cpu(), self.config.task)
         return float(total / divisor), macro_auroc(probabilities(logits, self.config.task), self.val.targets)
 

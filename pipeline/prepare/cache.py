@@ -1,5 +1,6 @@
 """Prepared slices on disk, by content and settings, so that a series is decoded once."""
 
+import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -78,11 +79,15 @@ def trim(folder: Path, *, cap_bytes: int = CAP_BYTES, keep: Iterable[Path] = ())
         Bytes deleted.
     """
     kept = set(keep)
-    files = [path for path in folder.rglob("*") if path.is_file() and path not in kept]
-    stats = sorted((path.stat().st_mtime, path.stat().st_size, path) for path in files)
-    total = sum(size for _, size, _ in stats)
+    found: list[tuple[float, int, Path]] = []
+    for path in folder.rglob("*"):
+        with contextlib.suppress(FileNotFoundError):  # another run may be trimming too
+            if path.is_file() and path not in kept:
+                state = path.stat()
+                found.append((state.st_mtime, state.st_size, path))
+    total = sum(size for _, size, _ in found)
     deleted = 0
-    for _, size, path in stats:
+    for _, size, path in sorted(found):
         if total - deleted <= cap_bytes:
             break
         path.unlink(missing_ok=True)

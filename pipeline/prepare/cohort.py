@@ -143,6 +143,7 @@ def _join(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]) -> li
             by_file[file].append(ref)
     by_folder: dict[str, list[SeriesRef]] = {}
     joined: list[tuple[LabelRow, SeriesRef]] = []
+    lines: dict[SeriesRef, int] = {}
     for row in rows:
         if row.series_uid:
             matches = [by_uid[row.series_uid]] if row.series_uid in by_uid else []
@@ -157,6 +158,8 @@ def _join(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]) -> li
             raise LabelsError(f"{path}, line {row.line}: no series found there")
         if len(usable) > 1:
             raise LabelsError(f"{path}, line {row.line}: {len(usable)} series there; name one by series_uid")
+        if lines.setdefault(usable[0], row.line) != row.line:
+            raise LabelsError(f"{path}: lines {lines[usable[0]]} and {row.line} name the same series")
         joined.append((row, usable[0]))
     return joined
 

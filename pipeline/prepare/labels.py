@@ -11,6 +11,7 @@ from typing import get_args
 from pipeline.config import Config, Task
 from pipeline.errors import LabelsError, SourceError
 from pipeline.prepare.split import Split
+from pipeline.workspace import safe_cell
 
 NORMAL_NAMES = ("normal", "healthy", "no finding", "no_finding", "negative", "control", "good")
 SPLITS = get_args(Split)
@@ -74,7 +75,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     first = text.split("\n", 1)[0]
     delimiter = max(",;\t", key=first.count)
     try:
-        lines = [[cell.strip() for cell in line] for line in csv.reader(io.StringIO(text), delimiter=delimiter)]
+        lines = [[_cell(text) for text in line] for line in csv.reader(io.StringIO(text), delimiter=delimiter)]
     except csv.Error as error:
         raise LabelsError(f"{path}: not readable as CSV ({error})") from error
     if not lines or not any(lines[0]):
@@ -82,7 +83,7 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
     header = lines[0]
     while header and not header[-1]:
         header = header[:-1]
-    twice = [name for name, count in Counter(header).items() if count > 1]
+    twice = [name for name, count in Counter(header).items() if name and count > 1]
     if twice:
         raise LabelsError(f"{path}: column `{twice[0]}` stands twice")
     rows: list[tuple[int, dict[str, str]]] = []
@@ -91,8 +92,15 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, dict[str, str]]]]:
             continue
         if any(cells[len(header) :]):
             raise LabelsError(f"{path}, line {number}: {len(cells)} cells, expected {len(header)}")
-        rows.append((number, dict(zip(header, cells + [""] * len(header), strict=False))))
+        named = zip(header, cells + [""] * len(header), strict=False)
+        rows.append((number, {name: cell for name, cell in named if name}))
     return header, rows
+
+
+def _cell(text: str) -> str:
+    """A cell without blanks around it, and without the apostrophe of `safe_cell`."""
+    bare = text.strip()
+    return bare[1:] if bare[:1] == "'" and safe_cell(bare[1:]) == bare else bare
 
 
 def _decode(raw: bytes) -> str:

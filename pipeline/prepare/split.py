@@ -83,9 +83,10 @@ def _draw(members: Sequence[Member], shares: Mapping[Split, float], seed: int) -
     for patient, found in strata.items():
         groups[min(found, key=lambda stratum: (size[stratum], stratum))].append(patient)
     sides: dict[str, Split] = {}
+    owed: dict[Split, float] = dict.fromkeys(shares, 0.0)
     for stratum in sorted(groups):
         patients = sorted(groups[stratum], key=lambda patient: _chance(seed, patient))
-        counts = _counts(len(patients), shares)
+        counts = _counts(len(patients), shares, owed)
         at = 0
         for side, count in counts.items():
             sides.update(dict.fromkeys(patients[at : at + count], side))
@@ -93,12 +94,20 @@ def _draw(members: Sequence[Member], shares: Mapping[Split, float], seed: int) -
     return sides
 
 
-def _counts(total: int, shares: Mapping[Split, float]) -> dict[Split, int]:
-    """Whole numbers nearest to the shares, at least one a side where there are enough; the first takes the rest."""
+def _counts(total: int, shares: Mapping[Split, float], owed: dict[Split, float]) -> dict[Split, int]:
+    """Whole numbers nearest to the shares, at least one a side where there are enough; the first takes the rest.
+
+    What rounding took from a side or gave it is kept in `owed` for the next stratum, so that many small strata
+    have the shares together.
+    """
     first, *others = shares
     counts: dict[Split, int] = {}
+    left = total if total == 1 else total - 1
     for side in others:
-        counts[side] = max(round(total * shares[side]), 1 if total >= len(shares) else 0)
+        owed[side] += total * shares[side]
+        counts[side] = min(max(round(owed[side]), 1 if total >= len(shares) else 0), left)
+        owed[side] -= counts[side]
+        left -= counts[side]
     return {first: total - sum(counts.values()), **counts}
 
 

@@ -33,6 +33,7 @@ def write_template(folder: Path, path: Path, refs: Sequence[SeriesRef]) -> dict[
         raise SourceError(f"{folder}: no readable series below it")
     classes = class_folders(usable)
     shared = Counter(ref.source for ref in usable)
+    above = {str(parent) for ref in usable for parent in PurePosixPath(ref.source).parents}
     base = path.absolute().parent.resolve()
     with whole_file(path, private=True) as file:
         writer = csv.writer(file, lineterminator="\n")
@@ -40,9 +41,10 @@ def write_template(folder: Path, path: Path, refs: Sequence[SeriesRef]) -> dict[
         for ref in usable:
             there = folder.resolve() / ref.source if folder.is_dir() else folder.resolve()
             name = Path(os.path.relpath(there, base)).as_posix()
-            label = PurePosixPath(ref.source).parts[0] if classes else ""
-            twice = shared[ref.source] > 1
-            writer.writerow(["" if twice else name, safe_cell(ref.series_uid) if twice else "", label, "", "", ""])
+            label = safe_cell(PurePosixPath(ref.source).parts[0]) if classes else ""
+            several = shared[ref.source] > 1 or ref.source in above  # the path alone would name further series
+            uid = safe_cell(ref.series_uid) if several else ""
+            writer.writerow(["" if several else name, uid, label, "", "", ""])
     return {"rows": len(usable), "labelled": len(usable) if classes else 0}
 
 

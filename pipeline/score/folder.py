@@ -2,12 +2,13 @@
 
 import contextlib
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from models.bundle import open_bundle
+from pipeline.errors import SourceError
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
@@ -53,11 +54,24 @@ def state_folder(out: Path, workspace: Path | None) -> Workspace:
     return Workspace(workspace if workspace is not None else out / STATE)
 
 
+@contextlib.contextmanager
+def sole_run(state: Workspace, out: Path) -> Iterator[None]:
+    """Hold the locks of a run's state and of its output, which another run with another workspace may share.
+
+    Raises:
+        BusyError: If another process holds one of them.
+    """
+    with contextlib.ExitStack() as locks:
+        for folder in dict.fromkeys((state.root.resolve(), (out / STATE).resolve())):
+            locks.enter_context(exclusive(folder))
+        yield
+
+
 def plan_scores(folder: Path, bundle: Path, state: Workspace, *, device: str, watch: Watch) -> ScorePlan:
     """Find the series below a folder and which of them are not scored yet.
 
     Raises:
-        SourceError: If the folder is missing or unreadable.
+        SourceError: If the folder is missing, unreadable or empty.
         BundleError: If the bundle is incomplete or altered.
         DiskSpaceError: If the results would not fit.
     """
@@ -66,6 +80,8 @@ def plan_scores(folder: Path, bundle: Path, state: Workspace, *, device: str, wa
     key = run_key(opened.digest, choose_device(device))
     with contextlib.closing(Catalog(state.catalog_url)) as catalog:
         refs = scan_sources([folder], catalog=catalog, progress=watch.count("reading headers", 0))
+    if not refs:  # such as a share that is not mounted; an earlier scores.csv stays
+        raise SourceError(f"{folder}: nothing found to score")
     ledger = Ledger(state.root / "ledger.jsonl")
     require_space(state.root, BYTES_PER_SERIES * len(refs))
     return ScorePlan(ledger, key, tuple(refs), tuple(pending(refs, ledger, key)))
@@ -135,7 +151,7 @@ def score_folder(
     """Score every series below a folder into `out/scores.csv`, going on where an earlier run stopped."""
     state = state_folder(out, None).open()
     watch = watch or Watch()
-    with exclusive(state.root):
+    with sole_run(state, out):
         run = state.run_folder("score")
         plan = plan_scores(folder, bundle, state, device=device, watch=watch)
         for shard in write_plan(plan, run):

@@ -110,9 +110,13 @@ def load_scorer(bundle: Path, device: torch.device) -> Scorer:
 
 
 def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:
-    """Readable series that the ledger does not hold yet, each content once."""
+    """Readable series that the ledger does not hold yet, in order, each content once."""
     done = ledger.done(run_key)
-    return list({ref.key: ref for ref in reversed(refs) if ref.status == "ok" and ref.key not in done}.values())[::-1]
+    todo: dict[str, SeriesRef] = {}
+    for ref in refs:
+        if ref.status == "ok" and ref.key not in done:
+            todo.setdefault(ref.key, ref)
+    return list(todo.values())
 
 
 def score_series(

@@ -159,8 +159,8 @@ def test_pooled_features_are_torchvisions_before_its_classifier(name):
         found = backbone(normalised(images, backbone.mean, backbone.std))
     scale = float(expected.abs().max())
     assert scale > 0
-    assert (expected[0] - expected[1]).abs().max() > 1e-4 * scale  # the features say something of the image
-    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5 * max(scale, 1.0))
+    assert (expected[0] - expected[1]).abs().max() > 1e-2 * scale  # the features say something of the image
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=3e-4 * scale)
 
 
 def test_a_cut_ends_with_the_map_of_its_stage():

@@ -19,13 +19,13 @@ def random_slices(*shape, seed=0):
 
 
 def test_feature_norm_is_the_formula_of_its_docstring():
-    """Feature 1 has mean 2 and std 1, feature 2 mean 10 and std 0, feature 3 mean 0 and std 2: floor 0.1 x 1."""
+    """Feature 1 has mean 2 and std 1, feature 2 mean 10 and std 0, feature 3 mean 0 and std 2: mean std 1."""
     norm = FeatureNorm(3)
     norm.fit(torch.tensor([[1.0, 10.0, -2.0], [3.0, 10.0, 2.0]]))
     torch.testing.assert_close(norm.mean, torch.tensor([2.0, 10.0, 0.0]))
-    torch.testing.assert_close(norm.std, torch.tensor([1.0, 0.1, 2.0]))
+    torch.testing.assert_close(norm.std, torch.tensor([1.0, FeatureNorm.FLOOR, 2.0]))
     found = norm(torch.tensor([[4.0, 10.5, -4.0]]))
-    torch.testing.assert_close(found, torch.tensor([[2.0, 5.0, -2.0]]))
+    torch.testing.assert_close(found, torch.tensor([[2.0, 0.5 / FeatureNorm.FLOOR, -2.0]]))
 
 
 def test_feature_norm_of_constant_features_only_centres():

@@ -1,0 +1,30 @@
+import csv
+import json
+
+from flows import validate
+
+
+def test_validate_through_the_command_line(site):
+    told = site.told["validate"]
+    assert told.code == 0, told.error
+    out = site.root / "validation"
+    record = told.record
+    assert (record["out"], record["report"]) == (str(out), str(out / "report.html"))
+    assert {"metrics.json", "per_class.csv", "predictions.csv", "report.html"} == {p.name for p in out.iterdir()}
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert (metrics["n"], record["n"]) == (20, 20)
+    assert record["accuracy"] == metrics["accuracy"]
+    assert [row["class"] for row in record["classes"]] == ["normal", "opacity"]
+    with (out / "predictions.csv").open(newline="") as file:
+        assert len(list(csv.DictReader(file))) == 20
+
+
+def test_an_error_in_a_task_is_told_as_its_own_line(site):
+    told = site.told["failed"]
+    assert (told.code, told.out) == (1, "")
+    assert told.error == f"scanshift: {site.root / 'missing.csv'}: line 2 names a file that is not there\n"
+    assert not (site.root / "nothing").exists()
+
+
+def test_the_task_is_the_function_behind_the_seal():
+    assert validate.validate_task.fn.__wrapped__ is validate.run_validate

@@ -1,0 +1,160 @@
+"""Every strategy trains exactly what it says, and nothing else: parameters and running statistics."""
+
+import numpy as np
+import pytest
+import torch
+
+from models.backbones import build_backbone
+from models.classifier import SliceBagClassifier
+from models.registry import lookup
+from models.strategies import STRATEGIES
+from models.strategies.linear_probe import PENALTIES
+from models.strategies.phase import Phase, group_names
+from pipeline.config import Config
+from pipeline.learn.checkpoint import Checkpoint
+from pipeline.learn.fit import Fit, LabelledSet
+from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.samples import LEVELS, Preparation
+from pipeline.watch import Watch
+
+BACKBONE = "shufflenet_v2_x0_5"
+STAGES = {"stem", "stage2", "stage3", "stage4"}
+# strategy -> backbone stages whose parameters change, stages whose running statistics change, whether features are
+# standardised by the training set
+EXPECTED = {
+    "linear_probe": (set(), set(), True),
+    "lp_ft": (STAGES, set(), True),
+    "full": (STAGES, set(), True),
+    "freeze_early": ({"stage3", "stage4"}, set(), True),
+    "from_scratch": (STAGES, STAGES, False),
+}
+
+
+def build(pooling, backbone=BACKBONE):
+    return SliceBagClassifier(build_backbone(backbone), 2, pooling=pooling)
+
+
+@pytest.fixture
+def sides(tmp_path):
+    """Ten bags to train on and six to validate on; class 1 has a bright square."""
+
+    def make(slices):
+        kind = ("volume", "CT") if slices > 1 else ("radiograph", "CR/DX")
+        store = SampleStore(
+            tmp_path / "cache",
+            Preparation(kind=kind[0], modality=kind[1], image_size=64, slices=slices, intensity="auto"),
+        )
+        rng = np.random.default_rng(0)
+        made = []
+        for side, count in (("train", 10), ("val", 6)):
+            contents = tuple(f"{side} {n}" for n in range(count))
+            for n, content in enumerate(contents):
+                array = rng.integers(0, LEVELS // 3, (slices, 1, 64, 64)).astype(np.uint16)
+                array[0, 0, 10:30, 10:30] += np.uint16(n % 2 * LEVELS // 2)
+                store.path(content).parent.mkdir(parents=True, exist_ok=True)
+                np.save(store.path(content), array)
+            made.append(LabelledSet(store, contents, torch.eye(2)[[n % 2 for n in range(count)]]))
+        return made
+
+    return make
+
+
+def changed(before, classifier):
+    return {key for key, value in classifier.state_dict().items() if not torch.equal(value, before[key])}
+
+
+def test_every_strategy_is_expected_here():
+    assert set(EXPECTED) == set(STRATEGIES)
+
+
+@pytest.mark.parametrize("pooling", ["mean", "attention"])
+@pytest.mark.parametrize("name", STRATEGIES)
+def test_a_strategy_changes_exactly_what_it_should(name, pooling, sides, tmp_path, monkeypatch):
+    classifier = build(pooling)
+    train, val = sides(2 if pooling == "attention" else 1)
+    before = {key: value.clone() for key, value in classifier.state_dict().items()}
+    fit = Fit(
+        classifier,
+        train=train,
+        val=val,
+        config=Config(epochs=1, batch_size=5, learning_rate=1e-3, precision="float32"),
+        device=torch.device("cpu"),
+        checkpoint=Checkpoint(tmp_path / "progress.pt"),
+        watch=Watch(),
+    )
+    # the last state, not the best, is looked at: every phase's work must show
+    monkeypatch.setattr("pipeline.learn.checkpoint.Progress.best_state", lambda self: classifier.state_dict())
+    history = fit.run(lookup("strategy", STRATEGIES, name)(classifier))
+    trained, statistics, normed = EXPECTED[name]
+    parameters = {key for key, _ in classifier.named_parameters()}
+    expected = {"head.weight", "head.bias"}
+    if pooling == "attention":
+        expected |= {key for key in parameters if key.startswith("pooling.")} - {"pooling.score.bias"}
+    for stage in trained:
+        expected |= {key for key in parameters if key.startswith(f"backbone.stages.{stage}.")}
+    for stage in statistics:
+        expected |= {key for key in before if key.startswith(f"backbone.stages.{stage}.") and key not in parameters}
+    if normed:
+        expected |= {"norm.mean", "norm.std"}
+    found = changed(before, classifier) - {"pooling.score.bias"}  # softmax does not feel it: no gradient but rounding
+    assert found == expected
+    assert all(np.isfinite([row.train_loss, row.val_loss]).all() for row in history)
+    assert not classifier.training
+
+
+@pytest.mark.parametrize("name", STRATEGIES)
+@pytest.mark.parametrize("backbone", [BACKBONE, "squeezenet1_1", "resnet18@layer2"])
+def test_phases_name_groups_that_are_there(name, backbone):
+    classifier = build("attention", backbone)
+    phases = STRATEGIES[name](classifier)
+    assert phases
+    for phase in phases:
+        assert set(phase.groups) <= set(group_names(classifier))
+        assert set(phase.rates) <= set(phase.groups)
+        assert {"pooling", "head"} <= set(phase.groups)
+        assert not phase.cached or set(phase.groups) == {"pooling", "head"}
+
+
+def test_the_probe_goes_from_a_strong_penalty_to_a_weak_one_on_cached_features():
+    phases = STRATEGIES["linear_probe"](build("mean"))
+    assert [phase.weight_decay for phase in phases] == sorted(PENALTIES, reverse=True)
+    assert all(phase.cached and phase.optimizer == "lbfgs" and phase.epochs == 1 for phase in phases)
+
+
+def test_lp_ft_is_the_probe_and_then_everything_with_the_backbone_at_a_tenth():
+    classifier = build("attention")
+    *probe, last = STRATEGIES["lp_ft"](classifier)
+    assert probe == STRATEGIES["linear_probe"](classifier)
+    assert last.groups == group_names(classifier)
+    assert last.rates == dict.fromkeys(STAGES, 0.1)
+    assert last.batch_norm == "eval"
+
+
+def test_full_gives_the_new_layers_ten_times_the_rate():
+    (phase,) = STRATEGIES["full"](build("attention"))
+    assert phase.rates == {"pooling": 10.0, "head": 10.0}
+
+
+@pytest.mark.parametrize(
+    ("backbone", "trained"),
+    [
+        ("shufflenet_v2_x0_5", ("stage3", "stage4", "head")),
+        ("resnet18", ("layer3", "layer4", "head")),
+        ("resnet18@layer3", ("layer2", "layer3", "head")),
+    ],
+)
+def test_freeze_early_trains_the_upper_half(backbone, trained):
+    (phase,) = STRATEGIES["freeze_early"](build("mean", backbone))
+    assert phase.groups == trained
+
+
+def test_only_from_scratch_starts_at_random():
+    classifier = build("mean")
+    starts = {name: strategy(classifier)[0].start for name, strategy in STRATEGIES.items()}
+    assert {name for name, start in starts.items() if start == "random"} == {"from_scratch"}
+    assert {name for name in STRATEGIES if STRATEGIES[name](classifier)[-1].batch_norm == "train"} == {"from_scratch"}
+
+
+def test_a_phase_cannot_be_changed():
+    with pytest.raises(AttributeError):
+        Phase("x", ()).cached = True
