@@ -6,24 +6,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
-from models.backbones import build_backbone
 from models.bundle import Bundle, open_bundle
-from models.classifier import SliceBagClassifier
 from pipeline.errors import CohortError, LeakageError
+from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
-from pipeline.learn.adapt import report_context
 from pipeline.learn.device import choose_device
-from pipeline.learn.features import backbone_digest
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import parse_training_set
-from pipeline.learn.objective import probabilities
 from pipeline.learn.plan import find_series
 from pipeline.learn.predictions import predict_logits, prediction_table
-from pipeline.model_record import RANDOM_HEAD, ModelRecord, load_classifier, read_record
+from pipeline.learn.random_reference import reference_probability
+from pipeline.model_record import ModelRecord, load_classifier, read_record
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, Cohort, build_cohort, load_rows
 from pipeline.watch import Watch
@@ -103,7 +98,7 @@ def _predict(
     device = choose_device("auto")
     classifier = load_classifier(bundle, record)
     logits = predict_logits(classifier, store, cases, device=device, watch=watch, title="scoring test rows")
-    random, reason = _random_probability(cases, bundle, record, store, device, watch)
+    random, reason = reference_probability(cases, bundle, record, store, device, watch)
     return prediction_table(
         cases,
         logits,
@@ -114,27 +109,6 @@ def _predict(
         random=random,
         random_reason=reason,
     )
-
-
-def _random_probability(
-    cases: Sequence[Case],
-    bundle: Bundle,
-    record: ModelRecord,
-    store: SampleStore,
-    device: torch.device,
-    watch: Watch,
-) -> tuple[torch.Tensor | None, str]:
-    """Probabilities of the same head on random weights, rebuilt from their seed; None and why if they differ now."""
-    reference = record.random_reference
-    if reference is None:
-        return None, "the bundle holds no reference on random weights"
-    backbone = build_backbone(record.backbone, seed=reference.seed, variant=record.variant)
-    classifier = SliceBagClassifier(backbone, len(record.classes), pooling=record.pooling, seed=reference.seed)
-    if backbone_digest(classifier) != reference.checksum:
-        return None, f"torch {torch.__version__} draws other random weights than torch {reference.torch} did"
-    classifier.load_state_dict(bundle.tensors(RANDOM_HEAD), strict=False)
-    logits = predict_logits(classifier, store, cases, device=device, watch=watch, title="the same on random weights")
-    return probabilities(logits, record.task, reference.temperature), ""
 
 
 def _write(

@@ -101,7 +101,7 @@ def _with_frames(facts: FileFacts, file: DicomFile) -> FileFacts:
     """Add shape, geometry and frames."""
     dataset = file.dataset
     if file.pixels is None:
-        raise ScanError(Reason.NO_PIXELS, "an image object without pixel data; they were stripped, or the file was cut short")
+        raise ScanError(Reason.NO_PIXELS, "an image without pixel data; stripped, or the file was cut short")
     rows, columns = (_positive(dataset, keyword) for keyword in ("Rows", "Columns"))
     shape = (columns, rows, frame_count(dataset))
     require_budget((*shape, _positive(dataset, "SamplesPerPixel", default=1)))
@@ -181,7 +181,9 @@ def _require_length(facts: FileFacts, file: DicomFile) -> None:
     bits = math.prod(facts.shape) * samples * _positive(file.dataset, "BitsAllocated")
     needed = math.ceil(bits / 8)
     if pixels.available < min(needed, pixels.length):
-        raise ScanError(Reason.TRUNCATED_PIXELS, f"{pixels.available} bytes of pixel data in the file, expected {needed}")
+        raise ScanError(
+            Reason.TRUNCATED_PIXELS, f"{pixels.available} bytes of pixel data in the file, expected {needed}"
+        )
     if pixels.length < needed:
         raise ScanError(Reason.TRUNCATED_PIXELS, f"{pixels.length} bytes of pixel data, expected {needed}")
 

@@ -1,42 +1,35 @@
 """Adaptation from labels to bundle: prepare, train, calibrate, choose thresholds, write."""
 
-import platform
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from models.backbones import build_backbone
 from models.bundle import SETTINGS, Bundle, check_target, write_bundle
-from models.classifier import SliceBagClassifier
-from models.strategies.linear_probe import linear_probe
 from pipeline.config import dump_config
+from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.plots import EpochRow
-from pipeline.evaluate.report import ReportContext, per_class_rows, write_adapt_report
+from pipeline.evaluate.report import per_class_rows, write_adapt_report
 from pipeline.evaluate.thresholds import threshold_at_sensitivity
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card import bundle_texts
 from pipeline.learn.checkpoint import Checkpoint
-from pipeline.learn.features import backbone_digest
-from pipeline.learn.fit import Fit, LabelledSet, macro_auroc
+from pipeline.learn.fit import Fit, LabelledSet
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set
-from pipeline.learn.objective import probabilities
 from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import class_thresholds, predict_logits, prediction_table
-from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord, RandomReference, top_state
+from pipeline.learn.random_reference import FittedReference, fit_reference
+from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, check_trainable, targets
+from pipeline.provenance import versions
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
-
-PACKAGES = ("scanshift", "torch", "torchvision", "monai", "pydicom", "nibabel", "scikit-learn", "numpy", "prefect")
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,9 +89,9 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         watch=watch,
     )
     history = fit.run(plan.phases)
-    random, random_probability, random_head = _random_reference(plan, train, val, workspace, watch)
-    record, metrics = _judge(plan, store, workspace, random, random_probability, watch)
-    bundle = _write(plan, target, record, metrics, random_head)
+    random = fit_reference(plan, train, val, checkpoint.beside("random"), watch)
+    record, metrics = _judge(plan, store, workspace, random, watch)
+    bundle = _write(plan, target, record, metrics, random)
     report, result = _tell(plan, run, record, metrics, history, bundle)
     checkpoint.remove()
     trim(workspace.cache)
@@ -111,13 +104,6 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         len(plan.cohort.left_out),
         per_class_rows(metrics),
     )
-
-
-def versions() -> dict[str, str]:
-    """Versions of Python, the platform and the packages that decide a result."""
-    return {"python": sys.version.split()[0], "platform": platform.platform()} | {
-        name: version(name) for name in PACKAGES
-    }
 
 
 def _prepare(plan: Plan, store: SampleStore, watch: Watch) -> Plan:
@@ -135,47 +121,11 @@ def _labelled(plan: Plan, store: SampleStore, cases: Sequence[Case]) -> Labelled
     return LabelledSet(store, tuple(case.ref.key for case in cases), indicators)
 
 
-def _random_reference(
-    plan: Plan, train: LabelledSet, val: LabelledSet, workspace: Workspace, watch: Watch
-) -> tuple[RandomReference, torch.Tensor, dict[str, torch.Tensor]]:
-    """The same head on randomly initialised weights: what a network without pretraining would give."""
-    backbone = build_backbone(plan.config.backbone, seed=plan.config.seed, variant=plan.classifier.backbone.variant)
-    classifier = SliceBagClassifier(backbone, len(plan.cohort.classes), pooling=plan.pooling, seed=plan.config.seed)
-    checkpoint = Checkpoint(workspace.cache / "training" / f"{plan.digest()}-random.pt")
-    quiet = Watch(bar=lambda title, total: watch.bar(f"random weights: {title}", total))
-    fit = Fit(
-        classifier,
-        train=train,
-        val=val,
-        config=plan.config,
-        device=plan.device,
-        checkpoint=checkpoint,
-        watch=quiet,
-    )
-    fit.run(linear_probe(classifier))
-    checkpoint.remove()
-    logits = predict_logits(
-        classifier, val.store, plan.cohort.side("val"), device=plan.device, watch=quiet, title="validation rows"
-    )
-    task = plan.config.task
-    temperature = fit_temperature(logits, val.targets, task)
-    probability = probabilities(logits, task, temperature)
-    reference = RandomReference(
-        seed=plan.config.seed,
-        torch=torch.__version__,
-        checksum=backbone_digest(classifier),
-        temperature=temperature,
-        val_auroc=macro_auroc(probability, val.targets),
-    )
-    return reference, probability, top_state(classifier)
-
-
 def _judge(
     plan: Plan,
     store: SampleStore,
     workspace: Workspace,
-    random: RandomReference,
-    random_probability: torch.Tensor,
+    random: FittedReference,
     watch: Watch,
 ) -> tuple[ModelRecord, dict[str, Any]]:
     """Calibrate and choose thresholds on the validation rows, and measure there."""
@@ -190,7 +140,7 @@ def _judge(
         task=config.task,
         temperature=temperature,
         key=workspace.key(),
-        random=random_probability,
+        random=random.probability,
     )
     thresholds = class_thresholds(table, config.sensitivity_target)
     abnormal = table.truth[:, 1:].max(axis=1) == 1
@@ -210,22 +160,20 @@ def _judge(
         policy={"kind": "sensitivity on validation rows", "target": config.sensitivity_target},
         weights=plan.weights,
         training=plan.counts(),
-        random_reference=random,
+        random_reference=random.reference,
         config=config,
     )
     return record, measure(table, thresholds, anomaly_threshold, seed=config.seed)
 
 
-def _write(
-    plan: Plan, target: Path, record: ModelRecord, metrics: dict[str, Any], random_head: dict[str, torch.Tensor]
-) -> Bundle:
+def _write(plan: Plan, target: Path, record: ModelRecord, metrics: dict[str, Any], random: FittedReference) -> Bundle:
     seen = training_set([case for case in plan.cohort.cases if case.split != "test" and case.labels])
     texts = {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: seen.to_json(),
         **bundle_texts(record, metrics, plan.cohort.notes, versions()),
     }
-    states = {"models/model.pt": plan.classifier.cpu().state_dict(), RANDOM_HEAD: random_head}
+    states = {"models/model.pt": plan.classifier.cpu().state_dict(), RANDOM_HEAD: random.head}
     return write_bundle(target, texts, states)
 
 
@@ -259,32 +207,3 @@ def _tell(
         },
     )
     return report, result
-
-
-def report_context(
-    record: ModelRecord,
-    bundle: Bundle,
-    title: str,
-    notes: Sequence[str],
-    left_out: Sequence[tuple[int, str]],
-) -> ReportContext:
-    """What a report says of the model and the run, without any identity."""
-    reasons: dict[str, int] = {}
-    for _, reason in left_out:
-        code = reason.partition(":")[0]
-        reasons[code] = reasons.get(code, 0) + 1
-    return ReportContext(
-        title=title,
-        bundle=bundle.digest[:12],
-        backbone=record.backbone,
-        strategy=record.config.strategy,
-        weights=record.weights["origin"],
-        task=record.task,
-        classes=record.classes,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        refused=reasons,
-        notes=tuple(notes),
-        config={key: str(value) for key, value in record.config.model_dump(mode="json").items()},
-        history=(),
-        versions=versions(),
-    )

@@ -63,6 +63,10 @@ class Checkpoint:
 
     path: Path
 
+    def beside(self, name: str) -> "Checkpoint":
+        """A checkpoint next to this one."""
+        return Checkpoint(self.path.with_name(f"{self.path.stem}-{name}.pt"))
+
     def save(self, classifier: SliceBagClassifier, progress: Progress) -> None:
         """Write the progress whole or not at all."""
         record = {

@@ -64,7 +64,7 @@ def extract(
     todo = [n for n, path in enumerate(paths) if not path.exists()]
     if progress:
         progress(len(paths) - len(todo))
-    classifier.to(device).eval()
+    classifier.to(device).to(memory_format=torch.channels_last).eval()
     batch = max(1, BATCH_SLICES // store.preparation.slices)
     for bags in iterate(store, contents, todo, batch):
         with torch.inference_mode(), mixed(device, precision):

@@ -83,7 +83,7 @@ class Fit:
         Raises:
             TrainingError: If the loss is not a number before any good state was reached.
         """
-        self.classifier.to(self.device)
+        self.classifier.to(self.device).to(memory_format=torch.channels_last)
         progress = self.checkpoint.load(self.classifier) or Progress()
         if progress.phase == 0 and progress.epoch == 0 and phases[0].start == "pretrained":
             self._fit_norm(phases[0].cached)

@@ -5,7 +5,7 @@ import hashlib
 import os
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -104,6 +104,9 @@ def make_plan(labels: Path, workspace: Workspace, config: Config, watch: Watch) 
     phases = tuple(strategy(classifier))
     random = phases[0].start == "random" or config.weights == "none"
     weights = {"origin": "random", "sha256": ""} if random else _load(backbone, config)
+    if random:
+        note = f"weights are random, as {'the strategy' if config.weights != 'none' else 'weights=none'} asks"
+        cohort = replace(cohort, notes=(*cohort.notes, note))
     return Plan(config, cohort, preparation, classifier, phases, weights, device)
 
 

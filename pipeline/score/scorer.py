@@ -106,7 +106,9 @@ def load_scorer(bundle: Path, device: torch.device) -> Scorer:
     """
     opened = open_bundle(bundle)
     record = read_record(opened)
-    return Scorer(record, load_classifier(opened, record).to(device), opened.digest, device)
+    return Scorer(
+        record, load_classifier(opened, record).to(device).to(memory_format=torch.channels_last), opened.digest, device
+    )
 
 
 def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:

@@ -11,9 +11,9 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _few_threads():
+def _one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 

@@ -20,9 +20,9 @@ BACKBONE = "shufflenet_v2_x0_5"
 
 
 @pytest.fixture(autouse=True, scope="session")
-def _few_threads():
+def _one_thread():
     before = torch.get_num_threads()
-    torch.set_num_threads(min(2, before))
+    torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
 

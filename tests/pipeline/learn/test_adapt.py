@@ -92,9 +92,7 @@ def test_the_schema_is_one_that_something_can_fail(adapted, tmp_path, spoil):
     spoil(metadata)
     (tmp_path / "metadata.json").write_text(json.dumps(metadata))
     with pytest.raises(ValueError, match="Failed validating"):
-        verify_metadata(
-            meta_file=str(tmp_path / "metadata.json"), filepath=str(bundle / "configs/schema.json")
-        )
+        verify_metadata(meta_file=str(tmp_path / "metadata.json"), filepath=str(bundle / "configs/schema.json"))
 
 
 def test_metadata_states_what_the_network_takes_and_gives(adapted):

@@ -95,4 +95,6 @@ def test_rates_reach_adam(classifier):
     set_rate(optimizer, 0.1)
     (classifier.head.weight.sum() * 1e-3).backward()
     optimizer.step()
-    torch.testing.assert_close(classifier.head.weight, torch.full_like(classifier.head.weight, -0.01), rtol=1e-3, atol=0)
+    torch.testing.assert_close(
+        classifier.head.weight, torch.full_like(classifier.head.weight, -0.01), rtol=1e-3, atol=0
+    )

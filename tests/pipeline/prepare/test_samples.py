@@ -12,9 +12,7 @@ LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
 def preparation(kind="radiograph", modality="CR/DX", *, size=32, slices=1, window=None, intensity="auto"):
-    return Preparation(
-        kind=kind, modality=modality, image_size=size, slices=slices, intensity=intensity, window=window
-    )
+    return Preparation(kind=kind, modality=modality, image_size=size, slices=slices, intensity=intensity, window=window)
 
 
 def radiograph(voxels, **changes):
