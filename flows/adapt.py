@@ -18,7 +18,7 @@ from pipeline.learn.plan import make_plan
 def run_adapt(request: str) -> dict[str, Any]:
     """Adapt as the request says, and return the headline."""
     asked = read_request(request)
-    watch = make_watch()
+    watch = make_watch(run=Path(asked.run))
     plan = make_plan(Path(asked.sources[0]), asked.space, make_config(asked.options), watch)
     for note in plan.cohort.notes:
         watch.note(f"note: {note}")

@@ -1,5 +1,6 @@
 """The ingest flow: find, check, read and catalogue every series."""
 
+from pathlib import Path
 from typing import Any
 
 from prefect import flow, task
@@ -15,7 +16,7 @@ from pipeline.ingest.intake import take_in
 def run_intake(request: str) -> dict[str, Any]:
     """Ingest what the request names."""
     asked = read_request(request)
-    return take_in(asked.sources, asked.space, make_watch())
+    return take_in(asked.sources, asked.space, make_watch(run=Path(asked.run)))
 
 
 ingest_task = task(name="ingest", cache_policy=NO_CACHE)(sealed(run_intake))

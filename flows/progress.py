@@ -2,6 +2,7 @@
 
 import sys
 import time
+from pathlib import Path
 
 from tqdm import tqdm
 
@@ -10,11 +11,26 @@ from pipeline.watch import Step, Watch
 EVERY_SECONDS = 10.0
 
 
-def make_watch(quiet: bool = False) -> Watch:
-    """A watch that writes to standard error, or a silent one."""
+def make_watch(quiet: bool = False, *, run: Path | None = None) -> Watch:
+    """A watch that writes to standard error, or a silent one.
+
+    Args:
+        quiet: Whether to be silent.
+        run: Folder of a run, whose `log.txt` gets every note with its time.
+    """
     if quiet:
         return Watch()
-    return Watch(note=_note, bar=_bar if sys.stderr.isatty() else _lines)
+    bar = _bar if sys.stderr.isatty() else _lines
+    if run is None:
+        return Watch(note=_note, bar=bar)
+    log = run / "log.txt"
+
+    def note(text: str) -> None:
+        _note(text)
+        with log.open("a", encoding="utf-8") as file:
+            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+
+    return Watch(note=note, bar=bar)
 
 
 def _note(text: str) -> None:

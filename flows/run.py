@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import subprocess
 import threading
 from typing import Any
 
@@ -57,5 +58,16 @@ def _start_server() -> None:
         return
     from prefect.server.api.server import SubprocessASGIServer
 
+    server = SubprocessASGIServer()
     with contextlib.suppress(RuntimeError):
-        SubprocessASGIServer().start(timeout=120)
+        server.start(timeout=120)
+    if server.server_process is not None:
+        end_with_this_process(server.server_process.pid)
+
+
+def end_with_this_process(pid: int) -> None:
+    """Let another process end when this one does, however it ends: a shell waits for the pipe to it to close."""
+    # The pipe's other end closes when this process is gone, after kill -9 too, which no handler here would see.
+    subprocess.Popen(
+        ["/bin/sh", "-c", f"read _; kill {int(pid)} 2>/dev/null"], stdin=subprocess.PIPE, start_new_session=True
+    )

@@ -25,7 +25,7 @@ def run_lock(request: str) -> contextlib.ExitStack:
 def run_find(request: str) -> list[str]:
     """Find the series, write what is to be scored as shard files, and return their paths."""
     asked = read_request(request)
-    watch = make_watch()
+    watch = make_watch(run=Path(asked.run))
     device = asked.options["device"]
     plan = plan_scores(Path(asked.sources[0]), Path(asked.bundle), asked.space, device=device, watch=watch)
     watch.note(", ".join(f"{count} {what}" for what, count in plan.counts().items()))
@@ -36,7 +36,7 @@ def run_shard(request: str, shard: str) -> dict[str, int]:
     """Score one shard into the ledger."""
     asked = read_request(request)
     ledger = asked.space.root / "ledger.jsonl"
-    bar = make_watch().bar(f"scoring {Path(shard).stem}", shard_size(Path(shard)))
+    bar = make_watch(run=Path(asked.run)).bar(f"scoring {Path(shard).stem}", shard_size(Path(shard)))
     return score_shard(Path(shard), Path(asked.bundle), ledger, asked.options["device"], bar)
 
 
@@ -50,7 +50,7 @@ def run_finish(request: str) -> dict[str, Any]:
         Path(asked.out),
         device=asked.options["device"],
         heatmaps=asked.options["heatmaps"],
-        watch=make_watch(),
+        watch=make_watch(run=Path(asked.run)),
     )
 
 

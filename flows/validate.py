@@ -17,7 +17,9 @@ from pipeline.evaluate.validate import validate
 def run_validate(request: str) -> dict[str, Any]:
     """Validate as the request says, and return the headline."""
     asked = read_request(request)
-    result = validate(Path(asked.bundle), Path(asked.sources[0]), asked.space, Path(asked.out), make_watch())
+    result = validate(
+        Path(asked.bundle), Path(asked.sources[0]), asked.space, Path(asked.out), make_watch(run=Path(asked.run))
+    )
     return {
         "out": str(result.out),
         "report": str(result.out / "report.html"),

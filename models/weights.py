@@ -8,8 +8,8 @@ import hashlib
 import io
 import json
 import re
-import sys
 import struct
+import sys
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass

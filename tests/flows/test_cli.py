@@ -1,5 +1,4 @@
 import csv
-import json
 import subprocess
 import sys
 from importlib.metadata import version
@@ -70,7 +69,8 @@ def test_an_interruption_is_exit_130(command, monkeypatch, tmp_path):
     monkeypatch.setitem(commands.COMMANDS, "backbones", interrupt)
     told = command("backbones")
     assert (told.code, told.out) == (130, "")
-    assert told.error.startswith("interrupted") and told.error.count("\n") == 1
+    assert told.error.startswith("interrupted")
+    assert told.error.count("\n") == 1
 
 
 def test_convert_writes_volumes_and_series_csv(command, samples, tmp_path):
@@ -183,7 +183,8 @@ def test_the_entry_point_of_prefect_yaml_exists():
     (deployment,) = record["deployments"]
     path, name = deployment["entrypoint"].split(":")
     assert (file.parent / path).is_file()
-    code = f"import sys; from {path[:-3].replace('/', '.')} import {name} as flow; print(flow.name, *flow.parameters.properties)"
+    module = path.removesuffix(".py").replace("/", ".")
+    code = f"from {module} import {name} as flow; print(flow.name, *flow.parameters.properties)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
     assert done.stdout.split() == ["scanshift-score", *deployment["parameters"]]
-    assert json.dumps(deployment["schedules"][0]["timezone"]) == '"UTC"'
+    assert deployment["schedules"][0]["timezone"] == "UTC"

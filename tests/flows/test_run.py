@@ -41,12 +41,15 @@ def test_the_cause_comes_out_of_its_seal(run):
 
 
 def test_an_error_that_followed_from_ctrl_c_is_an_interruption(run):
+    def tell_the_server():
+        raise ConnectionRefusedError("the server is gone")
+
     def fail(_path):
         try:
             try:
                 raise KeyboardInterrupt
-            except KeyboardInterrupt:
-                raise ConnectionRefusedError("the server is gone")
+            finally:
+                tell_the_server()
         except ConnectionRefusedError as error:
             raise RuntimeError("crashed") from error
 

@@ -16,7 +16,8 @@ def test_the_seal_tells_the_class_and_keeps_the_cause():
         sealed(fail)(cause)
     assert str(caught.value) == "LabelsError"
     assert caught.value.cause is cause
-    assert caught.value.__cause__ is None and caught.value.__suppress_context__
+    assert caught.value.__cause__ is None
+    assert caught.value.__suppress_context__
 
 
 @pytest.mark.parametrize("protocol", range(pickle.HIGHEST_PROTOCOL + 1))

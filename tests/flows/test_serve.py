@@ -49,7 +49,9 @@ def test_scheduled_runs_appear_and_score(terminal, end_group, incoming, radiogra
     out = tmp_path / "out"
 
     def ask(path, **body):
-        request = urllib.request.Request(f"{api}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"})
+        request = urllib.request.Request(
+            f"{api}{path}", json.dumps(body).encode(), {"Content-Type": "application/json"}
+        )
         with urllib.request.urlopen(request, timeout=30) as answer:
             return json.load(answer)
 

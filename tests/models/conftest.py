@@ -10,7 +10,7 @@ from models.weights import source_names
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

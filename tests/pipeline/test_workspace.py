@@ -106,9 +106,9 @@ def test_space_is_measured_where_the_folder_will_be(tmp_path, monkeypatch):
 
 
 def test_the_lock_keeps_another_run_out_and_is_given_back(tmp_path):
-    with exclusive(tmp_path / "out"), pytest.raises(BusyError, match="another run is writing here"):
-        with exclusive(tmp_path / "out"):
-            pytest.fail("two runs at once")
+    busy = pytest.raises(BusyError, match="another run is writing here")
+    with exclusive(tmp_path / "out"), busy, exclusive(tmp_path / "out"):
+        pytest.fail("two runs at once")
     with exclusive(tmp_path / "out"):
         pass
 
@@ -127,7 +127,8 @@ def test_the_lock_is_given_back_when_the_run_fails(tmp_path):
 def test_the_lock_holds_against_another_process(tmp_path):
     code = (
         "import sys, pathlib\nfrom pipeline.workspace import exclusive\nfrom pipeline.errors import BusyError\n"
-        "try:\n    with exclusive(pathlib.Path(sys.argv[1])):\n        print('in')\nexcept BusyError:\n    print('busy')"
+        "try:\n    with exclusive(pathlib.Path(sys.argv[1])):\n        print('in')\n"
+        "except BusyError:\n    print('busy')"
     )
 
     def other():

@@ -2,7 +2,7 @@ import csv
 import json
 import shutil
 import stat
-from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -56,13 +56,7 @@ def read(path):
 def cases_of(labels):
     config = Config(classes=("normal", "opacity"))
     rows = load_rows(labels, config)
-    return build_cohort(labels, rows, scan_sources([labels.parent, *[r.path for r in map(as_path, rows)]]), config).cases
-
-
-def as_path(row):
-    from pathlib import Path
-
-    return replace(row, path=Path(row.path))
+    return build_cohort(labels, rows, scan_sources([Path(row.path) for row in rows]), config).cases
 
 
 def test_only_test_rows_are_measured(labels, run, radiograph_bundle):
@@ -175,11 +169,9 @@ def test_rows_that_cannot_be_read_are_left_out_and_listed(labels, run, radiograp
     result = run(radiograph_bundle, labels(change))
     assert result.metrics["n"] == 37
     assert len(result.left_out) == 3
-    assert {reason.partition(":")[0] for _, reason in result.left_out} == {
-        "EMPTY_FILE",
-        "NOT_DICOM",
-        "TRUNCATED_PIXELS",
-    } or len({reason.partition(":")[0] for _, reason in result.left_out}) == 3
+    codes = {reason.partition(":")[0] for _, reason in result.left_out}
+    assert codes == {"EMPTY_FILE", "NOT_DICOM", "TRUNCATED_PIXELS"}
+    assert all(code in report_of(result) for code in codes)
 
 
 def test_rows_without_a_label_are_not_measured(labels, run, radiograph_bundle):
@@ -190,13 +182,13 @@ def test_rows_without_a_label_are_not_measured(labels, run, radiograph_bundle):
 def test_scans_of_another_kind_are_refused(run, radiograph_bundle, samples, tmp_path):
     rows = ["path,label", f"{samples / 'volumes' / 'N045456.nii.gz'},normal"]
     (tmp_path / "labels.csv").write_text("\n".join(rows))
-    with pytest.raises(CohortError, match="no row could be measured .NOT_APPLICABLE"):
+    with pytest.raises(CohortError, match=r"no row could be measured .NOT_APPLICABLE"):
         run(radiograph_bundle, tmp_path / "labels.csv")
     assert not (tmp_path / "out").exists()
 
 
 def test_an_unknown_label_is_refused(labels, run, radiograph_bundle):
-    with pytest.raises(LabelsError, match="'nodule' .* is not in classes"):
+    with pytest.raises(LabelsError, match=r"'nodule' .* is not in classes"):
         run(radiograph_bundle, labels(lambda row: row | {"label": "nodule"}))
 
 
@@ -215,5 +207,4 @@ def test_a_bundle_without_a_random_reference_says_so(labels, run, radiograph_bun
 
 def test_the_same_again_gives_the_same_numbers(labels, run, radiograph_bundle):
     path = labels()
-    first, second = run(radiograph_bundle, path), run(radiograph_bundle, path, "another")
-    assert first.metrics == second.metrics
+    assert run(radiograph_bundle, path).metrics == run(radiograph_bundle, path).metrics

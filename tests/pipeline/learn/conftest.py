@@ -19,7 +19,7 @@ SIDE = 64
 BACKBONE = "shufflenet_v2_x0_5"
 
 
-@pytest.fixture(autouse=True, scope="session")
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread():
     before = torch.get_num_threads()
     torch.set_num_threads(1)

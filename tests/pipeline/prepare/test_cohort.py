@@ -127,7 +127,7 @@ def test_a_folder_is_a_series_and_two_in_one_folder_are_refused(scans, tmp_path)
 
 
 def test_two_rows_that_name_one_series_are_refused(scans):
-    """Two slices of one series, stated on two sides under two patients: the same scan would be trained and judged on."""
+    """Two slices of one series, stated on two sides under two patients: one scan would be trained and judged on."""
     path, refs = scans(["a,normal,P1,n,train", "b,sick,P2,n,val"])
     one = replace(refs[0], files=refs[0].files + refs[1].files)
     with pytest.raises(LabelsError, match="lines 2 and 3 name the same series"):

@@ -40,7 +40,8 @@ def test_grad_cam_is_the_weighted_sum_of_the_last_stage(scorer, refs):
     fine = torch.nn.functional.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
     heat = grad_cam(scorer, image, 1)
     assert heat.shape == tuple(image.shape[-2:])
-    assert heat.max() == pytest.approx(1) and heat.min() >= 0
+    assert heat.max() == pytest.approx(1)
+    assert heat.min() >= 0
     np.testing.assert_allclose(heat, (fine / fine.max()).numpy(), atol=1e-4)
 
 
