@@ -285,7 +285,7 @@ def workspace(options: argparse.Namespace) -> dict[str, Any]:
     space = Workspace(options.workspace)
     if not space.root.is_dir():
         raise SourceError(f"{space.root}: no such workspace")
-    freed = trim(space.cache)
+    freed = trim(space.cache, keep=(space.cache / "training").glob("*"))
     return {"freed_bytes": freed, "lines": [f"{freed / 2**20:.0f} MiB deleted from the cache"]}
 
 

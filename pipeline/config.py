@@ -43,7 +43,7 @@ class Config(BaseModel):
         engine: How scoring runs the network.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     classes: tuple[Name, ...] = ()
     task: Task = "multiclass"

@@ -150,8 +150,12 @@ class Workspace:
         """The secret behind this workspace's pseudonyms, made on first use (mode 0600)."""
         path = self.root / "pseudonym.key"
         if not path.exists():
-            with whole_file(path, mode="wb", private=True) as file:
+            made = path.with_name(f".{secrets.token_hex(4)}.key")
+            with whole_file(made, mode="wb", private=True) as file:
                 file.write(secrets.token_bytes(32))
+            with contextlib.suppress(FileExistsError):
+                path.hardlink_to(made)  # of two runs that start at once, the first to get here wins
+            made.unlink()
         return path.read_bytes()
 
     def run_folder(self, verb: str) -> Path:

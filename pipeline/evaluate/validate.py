@@ -64,7 +64,7 @@ def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path,
     watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
     metrics = measure(table, record.thresholds, record.anomaly_threshold, seed=record.config.seed)
     _write(out, bundle, record, cohort, cases, table, metrics)
-    trim(workspace.cache)
+    trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)
 
 

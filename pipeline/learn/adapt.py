@@ -94,7 +94,7 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
     bundle = _write(plan, target, record, metrics, random)
     report, result = _tell(plan, run, record, metrics, history, bundle)
     checkpoint.remove()
-    trim(workspace.cache)
+    trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return AdaptResult(
         target,
         bundle.digest,

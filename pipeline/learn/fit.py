@@ -182,6 +182,8 @@ class Fit:
         generator = torch.Generator().manual_seed(seed)
         order: list[int] = torch.randperm(len(self.train.contents), generator=generator).tolist()
         size = self.config.batch_size
+        if phase.batch_norm == "train" and len(order) % size == 1 and len(order) > 1:
+            order.pop()  # batch norm has no statistics of a batch of one; another epoch leaves another scan out
         bar = self.watch.bar(f"{phase.name}, epoch {place[1] + 1}", len(order))
         steps = math.ceil(len(order) / size)
         total = divisor = 0.0

@@ -26,6 +26,7 @@ class Case:
         known_patient: Whether that identity is a patient's (from labels.csv or the header).
         split: Side of the split.
         columns: Further columns of labels.csv, for groups.
+        line: Line of labels.csv.
     """
 
     ref: SeriesRef
@@ -34,6 +35,7 @@ class Case:
     known_patient: bool
     split: Split
     columns: tuple[tuple[str, str], ...]
+    line: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,9 +60,12 @@ class Cohort:
 
     def without(self, refused: Mapping[str, str]) -> "Cohort":
         """The cohort less the series (by content) that turned out unreadable, which are listed as left out."""
-        gone = [(0, refused[case.ref.key]) for case in self.cases if case.ref.key in refused]
+        gone = tuple((case.line, refused[case.ref.key]) for case in self.cases if case.ref.key in refused)
+        if not gone:
+            return self
         kept = tuple(case for case in self.cases if case.ref.key not in refused)
-        return replace(self, cases=kept, left_out=(*self.left_out, *gone))
+        notes = (*self.notes, f"{len(gone)} rows were left out because their pixels could not be used")
+        return replace(self, cases=kept, left_out=(*self.left_out, *gone), notes=notes)
 
 
 def targets(cases: Sequence[Case], classes: Sequence[str]) -> npt.NDArray[np.int8]:
@@ -110,6 +115,7 @@ def build_cohort(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]
             bool(row.patient or ref.patient),
             split,
             row.columns,
+            row.line,
         )
         for (row, ref), patient, split in zip(kept, identities, splits, strict=True)
     )
