@@ -7,15 +7,16 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from flows import tools
+from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
 from flows.request import Request
 from flows.run import run_flow
+from flows.tools import count_line
 from models.errors import ModelError
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
 from pipeline.workspace import Workspace, require_writable
-
-DONE, FAILED, WRONG_USE, INTERRUPTED = 0, 1, 2, 130
 
 
 def run(options: argparse.Namespace) -> int:
@@ -46,10 +47,6 @@ def _tell(text: str, code: int) -> int:
     return code
 
 
-def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items())) or "nothing found"
-
-
 def ingest(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift ingest`."""
     space = Workspace(options.workspace).open()
@@ -64,38 +61,9 @@ def ingest(options: argparse.Namespace) -> dict[str, Any]:
         *(f"{code}: {count}" for code, count in result["reasons"].items()),
         f"catalogue: {result['catalog']}",
         f"quarantine: {result['quarantine']}",
-        _counts(result["counts"]),
+        count_line(result["counts"]),
     ]
     return result
-
-
-def convert(options: argparse.Namespace) -> dict[str, Any]:
-    """`scanshift convert`."""
-    from pipeline.ingest.convert import convert as convert_series
-    from pipeline.ingest.scan_folder import scan_sources
-
-    watch = make_watch(options.json)
-    refs = scan_sources(options.sources, progress=watch.count("reading headers", 0))
-    rows = convert_series(refs, options.out)
-    counts: dict[str, int] = {}
-    for row in rows:
-        counts[row.status] = counts.get(row.status, 0) + 1
-    table = options.out / "series.csv"
-    return {"series": str(table), "counts": counts, "lines": [f"series: {table}", _counts(counts)]}
-
-
-def labels(options: argparse.Namespace) -> dict[str, Any]:
-    """`scanshift labels`."""
-    from pipeline.ingest.scan_folder import scan_sources
-    from pipeline.prepare.template import write_template
-
-    refs = scan_sources([options.folder], progress=make_watch(options.json).count("reading headers", 0))
-    found = write_template(options.folder, options.out, refs)
-    return {
-        "labels": str(options.out),
-        **found,
-        "lines": [f"{options.out}: {found['rows']} rows, {found['labelled']} with a label from their folder"],
-    }
 
 
 def adapt(options: argparse.Namespace) -> dict[str, Any]:
@@ -185,7 +153,7 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
     except KeyboardInterrupt:
         _keep(request)
         raise
-    result["lines"] = [f"scores: {result['scores']}", _counts(result["counts"])]
+    result["lines"] = [f"scores: {result['scores']}", count_line(result["counts"])]
     if result["heatmaps"]:
         result["lines"].insert(1, f"heat-maps: {result['heatmaps']}")
     return result
@@ -200,7 +168,7 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch:
         there = space if space.root.exists() else Workspace(Path(scratch)).open()
         plan = plan_scores(options.folder, options.bundle, there, device=options.device, watch=make_watch(options.json))
-    return {"counts": plan.counts(), "lines": [_counts(plan.counts())]}
+    return {"counts": plan.counts(), "lines": [count_line(plan.counts())]}
 
 
 def _keep(request: Request) -> None:
@@ -230,47 +198,6 @@ def serve(options: argparse.Namespace) -> dict[str, Any]:
     return {"lines": ["stopped"]}
 
 
-def backbones(_options: argparse.Namespace) -> dict[str, Any]:
-    """`scanshift backbones`."""
-    from models.families import ARCHITECTURES
-    from models.weights import find_weights
-    from pipeline.learn.plan import weights_folder
-
-    found: dict[str, str] = {}
-    for name in ARCHITECTURES:
-        try:
-            found[name] = find_weights(name, "imagenet", folder=weights_folder(), download=False).origin
-        except ModelError:
-            found[name] = ""
-    lines = [f"{name:22s} {origin or '-'}" for name, origin in found.items()]
-    return {
-        "backbones": found,
-        "lines": [*lines, "timm/NAME             with the extra: pip install 'scanshift[timm]'"],
-    }
-
-
-def weights(options: argparse.Namespace) -> dict[str, Any]:
-    """`scanshift weights list | check | add FILE`."""
-    from models.stock import add_weights, check_weights, list_weights
-    from pipeline.learn.plan import weights_folder
-
-    if options.action == "add":
-        if options.file is None:
-            raise ConfigError("weights add: name the file")
-        placed = add_weights(options.file)
-        return {"file": str(placed), "lines": [f"{placed}: in place, hash right"]}
-    if options.action == "list":
-        rows = list_weights(weights_folder())
-        return {"weights": rows, "lines": [f"{name}: {where}" for name, where in rows.items()] or ["none here"]}
-    rows = check_weights(weights_folder())
-    wrong = sum(state != "right" for state in rows.values())
-    return {
-        "weights": rows,
-        "exit": FAILED if wrong else DONE,
-        "lines": [*(f"{name}: {state}" for name, state in rows.items()), f"{len(rows)} files, {wrong} wrong"],
-    }
-
-
 def demo(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift demo`."""
     from flows.demo import run_demo
@@ -278,27 +205,16 @@ def demo(options: argparse.Namespace) -> dict[str, Any]:
     return run_demo(options.samples, options.out)
 
 
-def workspace(options: argparse.Namespace) -> dict[str, Any]:
-    """`scanshift workspace clean`."""
-    from pipeline.prepare.cache import trim
-
-    space = Workspace(options.workspace)
-    if not space.root.is_dir():
-        raise SourceError(f"{space.root}: no such workspace")
-    freed = trim(space.cache, keep=(space.cache / "training").glob("*"))
-    return {"freed_bytes": freed, "lines": [f"{freed / 2**20:.0f} MiB deleted from the cache"]}
-
-
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "ingest": ingest,
-    "convert": convert,
-    "labels": labels,
+    "convert": tools.convert,
+    "labels": tools.labels,
     "adapt": adapt,
     "validate": validate,
     "score": score,
     "serve": serve,
-    "backbones": backbones,
-    "weights": weights,
+    "backbones": tools.backbones,
+    "weights": tools.weights,
     "demo": demo,
-    "workspace": workspace,
+    "workspace": tools.workspace,
 }

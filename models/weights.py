@@ -84,7 +84,8 @@ def find_weights(backbone: str, weights: str, *, folder: Path | None, download: 
             raise WeightsNotFoundError(f"{weights}: no such weights file")
         digits = re.search(r"-([0-9a-f]{8})\.[a-z]+$", path.name)
         return WeightsFile(path, digits.group(1) if digits else "", f"file {path.name}", _variant(base, path.name))
-    if folder is not None and weights in ("imagenet", "DEFAULT") and (entry := _manifest_entry(folder, base)) is not None:
+    default = weights in ("imagenet", "DEFAULT")
+    if folder is not None and default and (entry := _manifest_entry(folder, base)) is not None:
         return entry
     if base not in ARCHITECTURES:
         raise WeightsNotFoundError(f"{backbone}: give weights as a file, or in a manifest ({_where(folder)})")

@@ -13,7 +13,7 @@ def test_adapt_through_the_command_line(site):
     (run,) = (site.workspace / "runs" / "adapt").iterdir()
     assert lines[1] == f"report: {run / 'report.html'}"
     assert str(site.bundle) in lines[2]
-    assert {"config.yaml", "environment.txt", "report.html", "request.json", "result.json"} == {
+    assert {"config.yaml", "environment.txt", "log.txt", "report.html", "request.json", "result.json"} == {
         path.name for path in run.iterdir()
     }
 

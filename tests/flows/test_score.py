@@ -105,7 +105,9 @@ def test_only_the_users_own_tables_name_patients(site, terminal):
     assert {"scores.csv", "predictions.csv"} <= {path.name for path in named}
     assert {path.name for path in named if not path.name.startswith(("shard-", "catalog.db-"))} <= own
     assert {path.stat().st_mode & 0o777 for path in named if path.name != "missing.csv"} == {0o600}
-    for path in [*site.bundle.rglob("*"), *site.root.rglob("report.html"), *site.root.rglob("result.json")]:
+    told = [path for name in ("report.html", "result.json", "log.txt") for path in site.root.rglob(name)]
+    assert {path.name for path in told} == {"report.html", "result.json", "log.txt"}
+    for path in [*site.bundle.rglob("*"), *told]:
         if path.is_file():
             text = path.read_bytes()
             assert not [uid for uid in site.uids if uid.encode() in text], path
@@ -241,7 +243,7 @@ from pathlib import Path
 from flows.settings import configure_prefect
 configure_prefect(Path(sys.argv[1]))
 from flows import score
-from flows.seal import SealedError
+from flows.seal import SealedError, sealed
 from pipeline.errors import LabelsError
 from prefect import flow
 
