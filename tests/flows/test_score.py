@@ -105,9 +105,9 @@ def test_only_the_users_own_tables_name_patients(site, terminal):
     assert {"scores.csv", "predictions.csv"} <= {path.name for path in named}
     assert {path.name for path in named if not path.name.startswith(("shard-", "catalog.db-"))} <= own
     assert {path.stat().st_mode & 0o777 for path in named if path.name != "missing.csv"} == {0o600}
-    told = [path for name in ("report.html", "result.json", "log.txt") for path in site.root.rglob(name)]
-    assert {path.name for path in told} == {"report.html", "result.json", "log.txt"}
-    for path in [*site.bundle.rglob("*"), *told]:
+    spoken = [path for name in ("report.html", "result.json", "log.txt") for path in site.root.rglob(name)]
+    assert {path.name for path in spoken} == {"report.html", "result.json", "log.txt"}
+    for path in [*site.bundle.rglob("*"), *spoken]:
         if path.is_file():
             text = path.read_bytes()
             assert not [uid for uid in site.uids if uid.encode() in text], path
