@@ -15,9 +15,13 @@ EPILOG = (
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = build_parser().parse_args(arguments)
-    from flows import commands
+    try:
+        from flows import commands
 
-    return commands.run(options)
+        return commands.run(options)
+    except KeyboardInterrupt:  # while modules were still being imported
+        sys.stderr.write("interrupted\n")
+        return 130
 
 
 def build_parser() -> argparse.ArgumentParser:

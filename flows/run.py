@@ -26,7 +26,8 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
         PipelineError, ModelError: Whatever the flow's work raised.
     """
     configure_prefect(request.space.prefect_home)
-    server = threading.Thread(target=_start_server, daemon=True)
+    keepers: list[subprocess.Popen[bytes]] = []
+    server = threading.Thread(target=_start_server, args=(keepers,), daemon=True)
     server.start()
     flow = getattr(importlib.import_module(module), name)
     server.join()
@@ -52,8 +53,12 @@ def _interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _start_server() -> None:
-    """Start the embedded server that the flow's client would start; where that fails, the client says why."""
+def _start_server(keepers: list[subprocess.Popen[bytes]]) -> None:
+    """Start the embedded server that the flow's client would start; where that fails, the client says why.
+
+    Args:
+        keepers: Gets the process that ends the server when this process is gone.
+    """
     if os.environ.get("PREFECT_API_URL"):
         return
     from prefect.server.api.server import SubprocessASGIServer
@@ -62,12 +67,16 @@ def _start_server() -> None:
     with contextlib.suppress(RuntimeError):
         server.start(timeout=120)
     if server.server_process is not None:
-        end_with_this_process(server.server_process.pid)
+        keepers.append(end_with_this_process(server.server_process.pid))
 
 
-def end_with_this_process(pid: int) -> None:
-    """Let another process end when this one does, however it ends: a shell waits for the pipe to it to close."""
+def end_with_this_process(pid: int) -> subprocess.Popen[bytes]:
+    """Let another process end when this one does, however it ends: a shell waits for the pipe to it to close.
+
+    Returns:
+        The shell; the pipe stays open for as long as this is kept.
+    """
     # The pipe's other end closes when this process is gone, after kill -9 too, which no handler here would see.
-    subprocess.Popen(
+    return subprocess.Popen(
         ["/bin/sh", "-c", f"read _; kill {int(pid)} 2>/dev/null"], stdin=subprocess.PIPE, start_new_session=True
     )

@@ -1,5 +1,6 @@
 """Scheduled scoring: a Prefect server of the workspace's own, and the score flow served on it."""
 
+import hashlib
 import os
 import socket
 import subprocess
@@ -41,11 +42,20 @@ def serve_nightly(request: Request, *, cron: str, timezone: str, port: int) -> N
 
         refresh_global_settings_context()  # Prefect was imported before the server's address was known
         score_flow.serve(
-            name="nightly", schedules=[schedule], parameters={"request": request.save()}, limit=1, global_limit=1
+            name=f"nightly-{deployment_id(request)}",
+            schedules=[schedule],
+            parameters={"request": request.save()},
+            limit=1,
+            global_limit=1,
         )
     finally:
         if server is not None:
             stop_server(server)
+
+
+def deployment_id(request: Request) -> str:
+    """Tells the deployments of several output folders apart on one server, without naming a folder."""
+    return hashlib.sha256(request.out.encode()).hexdigest()[:8]
 
 
 def make_schedule(cron: str, timezone: str) -> "CronSchedule":

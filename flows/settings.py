@@ -27,5 +27,6 @@ def configure_prefect(home: Path) -> None:
     """
     home.mkdir(parents=True, exist_ok=True)
     os.environ["PREFECT_HOME"] = str(home.absolute())
+    os.environ.setdefault("MPLCONFIGDIR", str(home.absolute().parent / "cache" / "matplotlib"))  # not in the home
     for name, value in SILENT.items():
         os.environ.setdefault(name, value)

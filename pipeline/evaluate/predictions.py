@@ -70,8 +70,12 @@ class PredictionTable:
 
     @property
     def patient_index(self) -> Indices:
-        """Each row's patient as a number from 0, shape (n,); patients are numbered in sorted order."""
-        return np.unique(np.asarray(self.patient), return_inverse=True)[1].astype(np.intp)
+        """Each row's patient as a number from 0, shape (n,), in order of first appearance.
+
+        The order must not depend on the pseudonyms, whose key differs between workspaces, or resamples would too.
+        """
+        numbers: dict[str, int] = {}
+        return np.array([numbers.setdefault(patient, len(numbers)) for patient in self.patient], dtype=np.intp)
 
     @property
     def measured(self) -> tuple[int, ...]:

@@ -68,13 +68,21 @@ def prediction_table(
 
 
 def _groups(cases: Sequence[Case], most: int = 20) -> dict[str, tuple[str, ...]]:
-    """Columns of labels.csv that divide the cases into 2 to `most` groups (`site` also when it is one)."""
+    """Columns of labels.csv that divide the cases into 2 to `most` groups (`site` also when it is one).
+
+    Values that stand for a single patient are put together as `(other)`: such a value may be a name, and reports
+    show the names of groups.
+    """
     names = dict.fromkeys(name for case in cases for name, _ in case.columns)
     table: dict[str, tuple[str, ...]] = {}
     for name in names:
-        values = tuple(dict(case.columns).get(name, "") or "(empty)" for case in cases)
-        if 1 < len(set(values)) <= most or (name == "site" and set(values) != {"(empty)"}):
-            table[name] = values
+        values = [dict(case.columns).get(name, "") or "(empty)" for case in cases]
+        patients: dict[str, set[str]] = {}
+        for value, case in zip(values, cases, strict=True):
+            patients.setdefault(value, set()).add(case.patient)
+        shown = tuple(value if len(patients[value]) > 1 else "(other)" for value in values)
+        if 1 < len(set(shown)) <= most or (name == "site" and set(shown) != {"(empty)"}):
+            table[name] = shown
     return table
 
 

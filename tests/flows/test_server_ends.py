@@ -15,7 +15,7 @@ def test_a_process_ends_with_the_one_that_was_killed():
         "import subprocess, sys, time\n"
         "from flows.run import end_with_this_process\n"
         "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
-        "end_with_this_process(other.pid)\n"
+        "keeper = end_with_this_process(other.pid)\n"
         "print(other.pid, flush=True)\n"
         "time.sleep(60)\n"
     )

@@ -20,9 +20,9 @@ def test_a_table_that_does_not_fit_together_is_refused(table, changes):
         table(**changes)
 
 
-def test_patients_are_numbered_in_sorted_order(table):
+def test_patients_are_numbered_in_order_of_first_appearance(table):
     t = table(3, ("a", "b", "c"), patient=("z", "a", "z"), groups={})
-    assert t.patient_index.tolist() == [1, 0, 1]
+    assert t.patient_index.tolist() == [0, 1, 0]
 
 
 def test_one_class_measures_the_anomaly_only(table):
