@@ -21,6 +21,7 @@ class Phase:
         weight_decay: L2 penalty lambda/2 ||w||^2 on weight matrices (`lbfgs`) or decoupled decay (`adamw`).
         batch_norm: `eval` keeps running statistics frozen, `train` uses and updates batch statistics.
         epochs: Most epochs; None takes the configuration's.
+        beyond_noise: Whether its state is kept only if the validation loss is lower by more than one standard error.
         start: `random` resets the backbone to random weights first.
     """
 
@@ -33,6 +34,7 @@ class Phase:
     weight_decay: float = 0.01
     batch_norm: Literal["eval", "train"] = "eval"
     epochs: int | None = None
+    beyond_noise: bool = False
     start: Literal["pretrained", "random"] = "pretrained"
 
 

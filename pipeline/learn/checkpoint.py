@@ -34,11 +34,18 @@ class Progress:
     best: tuple[tuple[float, float], dict[str, Any]] | None = None
     optimizer: dict[str, Any] | None = None
 
-    def offer(self, classifier: SliceBagClassifier, auroc: float, loss: float) -> bool:
-        """Keep a copy of the classifier's state if it is the best so far, and say whether it is."""
+    def offer(self, classifier: SliceBagClassifier, auroc: float, loss: float, noise: float | None = None) -> bool:
+        """Keep a copy of the classifier's state if it is the best so far, and say whether it is.
+
+        Args:
+            auroc, loss: On the validation set.
+            noise: Where given, the loss must be lower by more than this, and AUROC does not matter.
+        """
         figures = (round(auroc, TIE), -loss)
-        if self.best is not None and figures <= self.best[0]:
-            return False
+        if self.best is not None:
+            better = figures > self.best[0] if noise is None else -loss > self.best[0][1] + noise
+            if not better:
+                return False
         self.best = (figures, copy.deepcopy(classifier.state_dict()))
         return True
 

@@ -21,7 +21,7 @@ from pipeline.learn.batches import Bags, iterate
 from pipeline.learn.checkpoint import Checkpoint, Progress
 from pipeline.learn.device import mixed
 from pipeline.learn.features import FeatureBags, extract
-from pipeline.learn.objective import class_weights, loss_sum, probabilities
+from pipeline.learn.objective import class_weights, loss_sum, probabilities, row_losses
 from pipeline.learn.optimiser import make_optimizer, set_rate, train_groups
 from pipeline.prepare.augment import augment
 from pipeline.prepare.cache import SampleStore
@@ -127,7 +127,7 @@ class Fit:
                 train_loss = self._full_batch_step(phase, optimizer)
             else:
                 train_loss = self._pass_over_batches(phase, optimizer, epoch / epochs, 1 / epochs, (number, epoch))
-            val_loss, val_auroc = self._validate(phase) if math.isfinite(train_loss) else (math.nan, math.nan)
+            val_loss, val_auroc, error = self._validate(phase) if math.isfinite(train_loss) else (math.nan,) * 3
             if not math.isfinite(val_loss):
                 if progress.best is None:
                     raise TrainingError(
@@ -140,7 +140,7 @@ class Fit:
                 f"{row.phase}, epoch {row.epoch}: train loss {train_loss:.4f}, "
                 f"validation loss {val_loss:.4f}, AUROC {val_auroc:.4f}"
             )
-            better = progress.offer(self.classifier, val_auroc, val_loss)
+            better = progress.offer(self.classifier, val_auroc, val_loss, error if phase.beyond_noise else None)
             progress.worse = 0 if better else progress.worse + 1
             progress.epoch = epoch + 1
             if not phase.cached:
@@ -220,8 +220,8 @@ class Fit:
         return total, float(whole)
 
     @torch.no_grad()
-    def _validate(self, phase: Phase) -> tuple[float, float]:
-        """Validation loss and macro AUROC, both NaN where a logit is."""
+    def _validate(self, phase: Phase) -> tuple[float, float, float]:
+        """Validation loss, macro AUROC and the loss's standard error; all NaN where a logit is."""
         self.classifier.eval()
         if phase.cached and self.cached is not None:
             bags = self.cached[1]
@@ -229,9 +229,10 @@ class Fit:
         else:
             logits = self._forward_val()
         if not bool(logits.isfinite().all()):
-            return math.nan, math.nan
-        total, divisor = loss_sum(logits, self.val.targets, self.weights.cpu(), self.config.task)
-        return float(total / divisor), macro_auroc(probabilities(logits, self.config.task), self.val.targets)
+            return math.nan, math.nan, math.nan
+        rows = row_losses(logits, self.val.targets, self.weights.cpu(), self.config.task)
+        error = float(rows.std(correction=0)) / math.sqrt(len(rows))
+        return float(rows.mean()), macro_auroc(probabilities(logits, self.config.task), self.val.targets), error
 
     def _forward_val(self) -> Tensor:
         count = len(self.val.contents)

@@ -42,6 +42,21 @@ def loss_sum(logits: Tensor, targets: Tensor, weights: Tensor, task: Task) -> tu
     return total, weights[labels].sum()
 
 
+def row_losses(logits: Tensor, targets: Tensor, weights: Tensor, task: Task) -> Tensor:
+    """Each row's share of the mean loss, (n,): their mean is the quotient of what `loss_sum` returns.
+
+    multiclass: n w_{y_i} (-log p_{i,y_i}) / sum_j w_{y_j}; multilabel: the mean over the row's labels.
+    """
+    if task == "multilabel":
+        entries = functional.binary_cross_entropy_with_logits(
+            logits, targets.to(logits.dtype), pos_weight=weights, reduction="none"
+        )
+        return entries.mean(dim=1)
+    labels = targets.argmax(dim=1)
+    rows = functional.cross_entropy(logits, labels, weight=weights, reduction="none")
+    return rows * len(rows) / weights[labels].sum()
+
+
 def probabilities(logits: Tensor, task: Task, temperature: float = 1.0) -> Tensor:
     """Softmax (multiclass) or sigmoid (multilabel) of logits / temperature, (B, L)."""
     scaled = logits / temperature

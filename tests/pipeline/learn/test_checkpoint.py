@@ -73,3 +73,10 @@ def test_the_best_state_is_a_copy():
 def test_without_an_epoch_there_is_no_best_state():
     with pytest.raises(TrainingError, match="no epoch ended"):
         Progress().best_state()
+
+
+def test_within_noise_the_earlier_state_stays():
+    progress, classifier = Progress(), torch.nn.Linear(1, 1)
+    assert progress.offer(classifier, 0.9, 0.40, 0.05)
+    assert not progress.offer(classifier, 0.99, 0.36, 0.05)
+    assert progress.offer(classifier, 0.8, 0.34, 0.05)

@@ -130,7 +130,7 @@ def test_a_run_killed_between_probe_and_fine_tuning_goes_on(bench):
 def test_patience_survives_a_kill(bench, monkeypatch):
     """Validation never gets better after the first epoch: with patience 2 the run ends with its third."""
     losses = iter([0.1, 0.5, 0.6, 0.7, 0.8, 0.9])
-    monkeypatch.setattr(module.Fit, "_validate", lambda self, phase: (next(losses), 0.5))
+    monkeypatch.setattr(module.Fit, "_validate", lambda self, phase: (next(losses), 0.5, 0.0))
     with pytest.raises(Killed):
         run(bench(epochs=6, patience=2), watch=killer(2))
     _, history = run(bench(epochs=6, patience=2))
@@ -143,7 +143,7 @@ def test_the_best_epoch_is_kept_not_the_last(bench, monkeypatch):
 
     def validate(self, phase):
         states.append(made.state())
-        return next(losses), 0.5
+        return next(losses), 0.5, 0.0
 
     monkeypatch.setattr(module.Fit, "_validate", validate)
     state, _ = run(made)

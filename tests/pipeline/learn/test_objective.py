@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from pipeline.learn.objective import anomaly_score, class_weights, loss_sum, probabilities
+from pipeline.learn.objective import anomaly_score, class_weights, loss_sum, probabilities, row_losses
 
 LABELS = torch.tensor([0, 0, 0, 1])
 ONE_HOT = torch.eye(2)[LABELS]
@@ -74,3 +74,13 @@ def test_probabilities_and_anomaly_score_by_hand():
     torch.testing.assert_close(probabilities(scores, "multiclass", 2.0), torch.tensor([[0.25, 0.75]]))
     torch.testing.assert_close(probabilities(scores, "multilabel", 2.0), torch.tensor([[0.5, 0.75]]))
     torch.testing.assert_close(anomaly_score(torch.tensor([[0.25, 0.75]])), torch.tensor([0.75]))
+
+
+@pytest.mark.parametrize("task", ["multiclass", "multilabel"])
+def test_mean_of_row_losses_is_the_mean_loss(task):
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(9, 3, generator=generator)
+    targets = torch.eye(3)[torch.arange(9) % 3]
+    weights = torch.tensor([0.5, 1.0, 2.0])
+    total, divisor = loss_sum(logits, targets, weights, task)
+    assert float(row_losses(logits, targets, weights, task).mean()) == pytest.approx(float(total / divisor), rel=1e-6)
