@@ -38,6 +38,11 @@ sys.addaudithook(watch)
 """
 
 
+def _heed_interrupts():
+    """Undo an ignored SIGINT, which tests started in the background of a shell would pass on to the command."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @dataclass(frozen=True)
 class Told:
     """What a command told."""
@@ -94,6 +99,7 @@ class Terminal:
             stderr=subprocess.PIPE,
             text=True,
             start_new_session=True,
+            preexec_fn=_heed_interrupts,
             **options,
         )
 
