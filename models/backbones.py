@@ -4,6 +4,8 @@ Names are torchvision's (`resnet50`); `name@stage` cuts a network after that sta
 `timm/name` takes one of timm's where the extra is installed.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -133,11 +135,11 @@ def set_variant(backbone: Backbone, variant: str) -> None:
     """
     if not variant:
         return
-    layers = [backbone.stages[f"layer{n}"] for n in range(1, 5) if f"layer{n}" in backbone.stages]
-    if variant != "v1" or not layers or not hasattr(layers[0][0], "conv3"):  # type: ignore[index]
+    layers: list[Any] = [backbone.stages[f"layer{n}"] for n in range(1, 5) if f"layer{n}" in backbone.stages]
+    if variant != "v1" or not layers or not hasattr(layers[0][0], "conv3"):
         raise ModelError(f"{backbone.name}: no variant {variant!r}")
     for layer in layers[1:]:  # layer1 keeps the resolution
-        block = layer[0]  # type: ignore[index]
+        block = layer[0]
         block.conv1.stride, block.conv2.stride = (2, 2), (1, 1)
     backbone.variant = variant
 
