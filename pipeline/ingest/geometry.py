@@ -3,7 +3,6 @@
 A volume's step along K is the mean of its position steps as a vector, so a tilted gantry gives a sheared affine.
 """
 
-import itertools
 import statistics
 from collections.abc import Sequence
 
@@ -17,6 +16,7 @@ LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 SAME_PLACE_MM = 0.01
 STEP_TOLERANCE_MM = 0.025
 STEP_TOLERANCE = 0.01  # of the step
+SIDEWAYS_STEPS = 2  # a step may go this many tolerances off the line: both its ends are rounded
 DIRECTION_TOLERANCE = 1e-3
 UNIT_TOLERANCE = 1e-2
 
@@ -64,8 +64,7 @@ def require_even(frames: Sequence[FrameFacts]) -> None:
         raise ScanError(
             Reason.DUPLICATE_POSITION, f"{len(frames)} images, two of them at position {at}, expected one each"
         )
-    usual = statistics.median_low(gaps.tolist())
-    tolerance = max(STEP_TOLERANCE_MM, STEP_TOLERANCE * usual)
+    usual, tolerance = usual_step(gaps)
     whole = np.maximum(np.round(gaps / usual), 1)
     odd = np.abs(gaps - usual) > tolerance
     if odd.any():
@@ -74,6 +73,27 @@ def require_even(frames: Sequence[FrameFacts]) -> None:
         code = Reason.MISSING_SLICE if missing else Reason.UNEVEN_SPACING
         raise ScanError(code, f"slice gap {gaps[at]:.4g} mm at position {at}, expected {usual:.4g} mm")
     _require_straight(frames, tolerance)
+
+
+def usual_step(gaps: Array) -> tuple[float, float]:
+    """The usual step of a stack and by how much a step may differ from it, both in mm.
+
+    Args:
+        gaps: Steps along the normal in mm, one at least.
+    """
+    usual = statistics.median_low(gaps.tolist())
+    return usual, max(STEP_TOLERANCE_MM, STEP_TOLERANCE * usual)
+
+
+def sideways(frames: Sequence[FrameFacts]) -> Array:
+    """How far each step lies off the mean step in mm, shape (K - 1,).
+
+    Args:
+        frames: At least two, in order along the normal, each with a position.
+    """
+    positions = np.array([frame.position for frame in frames])
+    mean = (positions[-1] - positions[0]) / (len(frames) - 1)
+    return np.linalg.norm(np.diff(positions, axis=0) - mean, axis=1)
 
 
 def affine_of(frames: Sequence[FrameFacts]) -> Array:
@@ -124,9 +144,6 @@ def _require_place(frame: FrameFacts) -> None:
 
 def _require_straight(frames: Sequence[FrameFacts], tolerance: float) -> None:
     """Check that no step goes sideways more than the others do."""
-    positions = np.array([frame.position for frame in frames])
-    mean = (positions[-1] - positions[0]) / (len(frames) - 1)
-    for at, (here, there) in enumerate(itertools.pairwise(positions)):
-        aside = float(np.linalg.norm(there - here - mean))
-        if aside > 2 * tolerance:
+    for at, aside in enumerate(sideways(frames).tolist()):
+        if aside > SIDEWAYS_STEPS * tolerance:
             raise ScanError(Reason.UNEVEN_SPACING, f"slice {at + 1} lies {aside:.4g} mm beside the line of the others")

@@ -9,6 +9,7 @@ from pipeline.scan import SeriesRef
 from pipeline.workspace import safe_cell, whole_file
 
 SERIES_COLUMNS = ("source", "series_uid", "status", "reason", "modality", "shape", "geometry", "inverted", "file")
+NUMBERED_COLUMNS = ("number", *SERIES_COLUMNS[:-1])
 QUARANTINE_COLUMNS = ("source", "series_uid", "status", "reason", "modality")
 UNESCAPED = frozenset({"source", "file"})
 
@@ -53,6 +54,12 @@ def write_series_csv(path: Path, rows: Iterable[Row]) -> None:
     """Write series.csv, sorted by source and series_uid."""
     ordered = sorted(rows, key=lambda row: (row.source, row.series_uid))
     _write(path, SERIES_COLUMNS, [_cells(row) for row in ordered])
+
+
+def write_numbered_csv(path: Path, rows: Iterable[Row]) -> None:
+    """Write the series in the order given, counted from 1: what each number of a page without identity stands for."""
+    lines = [{"number": str(number), **_cells(row)} for number, row in enumerate(rows, start=1)]
+    _write(path, NUMBERED_COLUMNS, lines)
 
 
 def write_quarantine_csv(path: Path, refs: Iterable[SeriesRef]) -> None:

@@ -28,8 +28,15 @@ class TrainingSet:
 
     def saw(self, case: Case) -> bool:
         """Whether the case's patient, or the same file content, was in training."""
-        known = case.known_patient and _keyed(self.salt, case.patient) in self.patients
-        return known or _keyed(self.salt, case.ref.key) in self.series
+        return (case.known_patient and self.saw_patient(case.patient)) or self.saw_series(case.ref.key)
+
+    def saw_patient(self, identity: str) -> bool:
+        """Whether a patient of this identity was in training."""
+        return _keyed(self.salt, identity) in self.patients
+
+    def saw_series(self, key: str) -> bool:
+        """Whether the file content that `SeriesRef.key` names was in training."""
+        return _keyed(self.salt, key) in self.series
 
     def to_json(self) -> str:
         """The text that goes into the bundle."""
