@@ -93,7 +93,8 @@ def sideways(frames: Sequence[FrameFacts]) -> Array:
     """
     positions = np.array([frame.position for frame in frames])
     mean = (positions[-1] - positions[0]) / (len(frames) - 1)
-    return np.linalg.norm(np.diff(positions, axis=0) - mean, axis=1)
+    aside: Array = np.linalg.norm(np.diff(positions, axis=0) - mean, axis=1)
+    return aside
 
 
 def affine_of(frames: Sequence[FrameFacts]) -> Array:
