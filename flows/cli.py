@@ -6,6 +6,8 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from flows.pacs_options import add_pacs
+
 EPILOG = (
     "For research use only; not a medical device. "
     "Exit codes: 0 done, 1 failed or refused, 2 wrong use, 130 interrupted."
@@ -77,6 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
     serve.add_argument("--cron", default="0 4 * * *", help="when, as cron says it (default: %(default)s)")
     serve.add_argument("--timezone", default="UTC", help="IANA name (default: %(default)s)")
     serve.add_argument("--port", type=int, default=4200, help="of the Prefect server (default: %(default)s)")
+
+    add_pacs(add)
 
     add("backbones", "which backbones there are, and which have weights here")
     weights = add("weights", "list, check or import pretrained weights")

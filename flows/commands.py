@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import tools
+from flows import pacs, tools
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
 from flows.request import Request
@@ -213,6 +213,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "validate": validate,
     "score": score,
     "serve": serve,
+    "listen": pacs.listen,
     "backbones": tools.backbones,
     "weights": tools.weights,
     "demo": demo,

@@ -1,0 +1,1 @@
+"""Images that come from a PACS: received by C-STORE, or fetched by DICOMweb, C-GET and C-MOVE."""
