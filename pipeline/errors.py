@@ -24,6 +24,7 @@ class Reason(StrEnum):
     CORRUPT_FILE = "CORRUPT_FILE"
     OVER_BUDGET = "OVER_BUDGET"
     DECODE_FAILED = "DECODE_FAILED"
+    DECODE_KILLED = "DECODE_KILLED"
     NOT_FINITE = "NOT_FINITE"
     NO_CONTRAST = "NO_CONTRAST"
     NO_POSITION = "NO_POSITION"
@@ -92,6 +93,20 @@ class BusyError(PipelineError, RuntimeError):
 
 class RefusedError(PipelineError):
     """A judgement: the run could finish but its result would not deserve trust."""
+
+
+class PacsError(PipelineError, ConnectionError):
+    """A PACS that cannot be reached, or whose answer cannot be used.
+
+    Attributes:
+        again: Whether it may pass next time.
+        status: HTTP status, if that is what was wrong.
+    """
+
+    def __init__(self, message: str, *, again: bool = False, status: int = 0) -> None:
+        super().__init__(message)
+        self.again = again
+        self.status = status
 
 
 class TrainingError(PipelineError, ArithmeticError):

@@ -1,22 +1,23 @@
-"""Stored pixels of a DICOM file, frame by frame: uncompressed ones directly, others by a named decoder."""
+"""Stored pixels of a DICOM file, frame by frame: uncompressed ones in this process, others by a worker."""
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from pydicom import uid
-from pydicom.encaps import generate_frames
-from pydicom.pixels.decoders.base import Decoder, get_decoder
+from pydicom.pixels.decoders.base import get_decoder
 
 from pipeline.errors import Reason, ScanError
-from pipeline.ingest.budget import require_budget
+from pipeline.ingest.decode_pool import decode_pool
 from pipeline.ingest.dicom_file import DicomFile
-from pipeline.ingest.encapsulated import declared_size
-from pipeline.ingest.frames import frame_count
-from pipeline.ingest.syntaxes import DECODERS, NATIVE
+from pipeline.ingest.encapsulated import Span, frame_spans
+from pipeline.ingest.layout import PixelLayout, pixel_layout
+from pipeline.ingest.parallel import in_parallel
 
-LITTLE_ENDIAN = NATIVE - {str(uid.ExplicitVRBigEndian)}
+JOB_BYTES = 2**24  # of decoded pixels in one job: some tens of slices
+
 Stored = npt.NDArray[Any]
 
 
@@ -27,84 +28,84 @@ def stored_frames(file: DicomFile, wanted: Sequence[int]) -> Iterator[Stored]:
         Stored values, shape (rows, columns), or (rows, columns, 3) red, green, blue; palette indices stay indices.
 
     Raises:
-        ScanError: OVER_BUDGET or CORRUPT_FILE if a codestream declares another size than the header.
+        ScanError: OVER_BUDGET or CORRUPT_FILE if a codestream declares another size than the header; TRUNCATED_PIXELS
+            if the file ends early; DECODE_FAILED or DECODE_KILLED.
     """
-    dataset = file.dataset
-    simple = int(dataset.get("SamplesPerPixel", 1)) == 1 and dataset.BitsAllocated in (8, 16, 32)
-    if simple and file.syntax in LITTLE_ENDIAN:
-        return _native_frames(file, wanted)
-    return _decoded_frames(file, wanted)
+    layout = pixel_layout(file.dataset, file.syntax, file.pixels.vr if file.pixels else "")
+    if layout.plain:
+        return _plain_frames(file, layout, wanted)
+    if layout.native:
+        return _native_frames(file, layout, wanted)
+    return _decoded_frames(file, layout, wanted)
 
 
-def _native_frames(file: DicomFile, wanted: Sequence[int]) -> Iterator[Stored]:
-    """Little-endian pixels of one sample, without a decoder."""
-    dataset = file.dataset
-    shape = (frame_count(dataset), int(dataset.Rows), int(dataset.Columns))
-    count = shape[0] * shape[1] * shape[2]
-    pixels = np.frombuffer(file.pixel_bytes(), dtype=f"<u{dataset.BitsAllocated // 8}", count=count)
-    frames = pixels.reshape(shape)
+def _plain_frames(file: DicomFile, layout: PixelLayout, wanted: Sequence[int]) -> Iterator[Stored]:
+    """Little-endian pixels of one sample, one frame in memory at a time."""
+    if file.pixels is None:
+        raise ScanError(Reason.NO_PIXELS, "no pixel data")
     for index in wanted:
-        yield extend(frames[index], dataset)
+        file.stream.seek(file.pixels.offset + index * layout.frame_bytes)
+        yield plain_frame(file.stream.read(layout.frame_bytes), layout)
 
 
-def extend(pixels: Stored, dataset: Any) -> Stored:
+def plain_frame(pixels: bytes | memoryview, layout: PixelLayout) -> Stored:
+    """One frame of little-endian pixels of one sample.
+
+    Raises:
+        ScanError: TRUNCATED_PIXELS if there are too few.
+    """
+    if len(pixels) < layout.frame_bytes:
+        raise ScanError(Reason.TRUNCATED_PIXELS, f"{len(pixels)} bytes of a frame of {layout.frame_bytes}")
+    stored = np.frombuffer(pixels, dtype=f"<u{layout.allocated // 8}", count=layout.rows * layout.columns)
+    return extend(stored.reshape(layout.rows, layout.columns), layout)
+
+
+def extend(pixels: Stored, layout: PixelLayout) -> Stored:
     """Cut pixels to their Bits Stored below High Bit, and extend the sign of signed ones.
 
     Args:
         pixels: Unsigned integers of Bits Allocated bits.
-        dataset: Header with BitsAllocated, BitsStored, HighBit and PixelRepresentation.
+        layout: What the header says of them.
     """
-    allocated = int(dataset.BitsAllocated)
-    stored = int(dataset.get("BitsStored") or allocated)
-    above = allocated - 1 - int(dataset.get("HighBit") or stored - 1)
-    signed = dataset.get("PixelRepresentation") == 1
-    if stored == allocated:
-        return np.asarray(pixels.view(f"<i{allocated // 8}")) if signed else pixels
-    if not signed and above == allocated - stored:
-        return np.bitwise_and(pixels, (1 << stored) - 1)
+    above = layout.allocated - 1 - layout.high
+    signed = f"<i{layout.allocated // 8}"
+    if layout.stored == layout.allocated:
+        return np.asarray(pixels.view(signed)) if layout.signed else pixels
+    if not layout.signed and above == layout.allocated - layout.stored:
+        return np.bitwise_and(pixels, (1 << layout.stored) - 1)
     shifted = np.left_shift(pixels, above, dtype=pixels.dtype)
-    if signed:
-        shifted = shifted.view(f"<i{allocated // 8}")
-    return np.right_shift(shifted, allocated - stored)
+    if layout.signed:
+        shifted = shifted.view(signed)
+    return np.right_shift(shifted, layout.allocated - layout.stored)
 
 
-def _decoded_frames(file: DicomFile, wanted: Sequence[int]) -> Iterator[Stored]:
-    dataset = file.dataset
-    dataset.PixelData = file.pixel_bytes()
-    if file.pixels and file.pixels.vr in ("OB", "OW"):
-        dataset["PixelData"].VR = file.pixels.vr  # the byte order of big-endian bytes depends on it
-    plugin = DECODERS.get(file.syntax, "")
-    if plugin:
-        dataset["PixelData"].VR = "OB"
-        dataset["PixelData"].is_undefined_length = True
-        _require_sizes(file, set(wanted))
-    decoder = _decoder(file.syntax)
-    for frame, _ in decoder.iter_array(dataset, indices=list(wanted), decoding_plugin=plugin):
+def _native_frames(file: DicomFile, layout: PixelLayout, wanted: Sequence[int]) -> Iterator[Stored]:
+    """Other uncompressed pixels, by pydicom: colour, single bits, big endian."""
+    dataset = layout.dataset(file.pixel_bytes(), layout.frames)
+    for frame, _ in get_decoder(uid.UID(layout.syntax)).iter_array(dataset, indices=list(wanted)):
         yield frame
 
 
-def _decoder(syntax: str) -> Decoder:
-    decoder = get_decoder(uid.UID(syntax))
-    if DECODERS.get(syntax) == "imagecodecs" and "imagecodecs" not in decoder.available_plugins:
-        decoder.add_plugin("imagecodecs", ("pipeline.ingest.imagecodecs_plugin", "decode_frame"))
-    return decoder
+def _decoded_frames(file: DicomFile, layout: PixelLayout, wanted: Sequence[int]) -> Iterator[Stored]:
+    """Compressed pixels, some frames to a job, as many jobs at once as there are cores."""
+    spans = frame_spans(file, layout.frames)
+    together = max(1, min(JOB_BYTES // max(1, layout.frame_bytes), -(-len(wanted) // (4 * decode_pool().size))))
+    jobs = [[spans[index] for index in wanted[n : n + together]] for n in range(0, len(wanted), together)]
+    source = file.stream.fileno()
+    record = asdict(layout)
+
+    def decode(frames: list[list[Span]]) -> Stored:
+        job = {"kind": "frames", "layout": record, "frames": frames}
+        pixels = decode_pool().decode(source, job, len(frames) * layout.frame_bytes)
+        _require_shape(pixels, layout, len(frames))
+        return pixels
+
+    for pixels in [decode(jobs[0])] if len(jobs) == 1 else in_parallel(decode, jobs):
+        yield from pixels
 
 
-def _require_sizes(file: DicomFile, wanted: set[int]) -> None:
-    """Compare each codestream's own size with the header, before a decoder allocates it."""
-    if DECODERS[file.syntax] == "pydicom":  # RLE declares no size
-        return
-    expected = (int(file.dataset.Columns), int(file.dataset.Rows))
-    frames = generate_frames(file.dataset.PixelData, number_of_frames=frame_count(file.dataset))
-    for index, frame in enumerate(frames):
-        if index not in wanted:
-            continue
-        size = declared_size(frame)
-        if size is None:
-            raise ScanError(Reason.DECODE_FAILED, f"frame {index} does not declare its size")
-        if size != expected:
-            require_budget(size)
-            raise ScanError(
-                Reason.CORRUPT_FILE,
-                f"codestream of {size[0]}x{size[1]}, expected {expected[0]}x{expected[1]} as in the header",
-            )
+def _require_shape(pixels: Stored, layout: PixelLayout, frames: int) -> None:
+    """Check what a worker sent against the header."""
+    expected = (frames, layout.rows, layout.columns, *([3] if layout.samples == 3 else []))
+    if pixels.shape != expected:
+        raise ScanError(Reason.CORRUPT_FILE, f"decoded {pixels.shape[1:]}, expected {expected[1:]} as in the header")

@@ -1,15 +1,18 @@
 """Open one DICOM file up to its pixel data: preamble or not, deflated or not, never more than a cap."""
 
+import contextlib
 import io
 import logging
+import os
 import struct
+import threading
 import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO, Protocol
 
 import pydicom
 from pydicom import config, uid
@@ -20,10 +23,12 @@ from pydicom.filewriter import write_file_meta_info
 
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import BUDGET_BYTES
+from pipeline.ingest.plain_header import NotPlainError, PlainHeader, plain_header
 
 MAGIC_AT = 128
 LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")
 UNDEFINED_LENGTH = 0xFFFFFFFF
+PLAIN_STARTS = (2**13, 2**18, 2**22)  # bytes of a header, tried in turn
 FLOAT_PIXELS = (0x7FE00008, 0x7FE00009)
 
 
@@ -46,6 +51,19 @@ class PixelElement:
     available: int
 
 
+class Header(Protocol):
+    """What ingest uses of a header: pydicom's `Dataset`, or a `PlainHeader`."""
+
+    @property
+    def original_encoding(self) -> tuple[bool | None, bool | None]:
+        """Whether it is encoded implicitly, and whether in little endian."""
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """The value of an element."""
+
+    def __contains__(self, keyword: str) -> bool: ...
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class DicomFile:
     """A data set without its pixels, and the stream in which they lie.
@@ -58,7 +76,7 @@ class DicomFile:
         inflated: Whether `stream` is not the file itself.
     """
 
-    dataset: pydicom.Dataset
+    dataset: Header
     stream: BinaryIO
     syntax: str
     pixels: PixelElement | None
@@ -73,13 +91,36 @@ class DicomFile:
         return self.stream.read(length)
 
 
-@contextmanager
-def quiet() -> Iterator[None]:
+class _Quiet:
+    """One silence for all threads: it is a setting of the process, so the first to come makes it, the last ends it."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._inside = 0
+        self._undo = contextlib.ExitStack()
+
+    def __enter__(self) -> None:
+        with self._lock:
+            if not self._inside:
+                logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # and left so: its words are no one's business
+                self._undo.enter_context(warnings.catch_warnings())
+                self._undo.enter_context(config.disable_value_validation())
+                warnings.simplefilter("ignore")
+            self._inside += 1
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:
+            self._inside -= 1
+            if not self._inside:
+                self._undo.close()
+
+
+_QUIET = _Quiet()
+
+
+def quiet() -> contextlib.AbstractContextManager[None]:
     """Keep libraries from printing or logging warnings, which quote header values."""
-    logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # and left so: its words are no one's business
-    with warnings.catch_warnings(), config.disable_value_validation():
-        warnings.simplefilter("ignore")
-        yield
+    return _QUIET
 
 
 def looks_like_dicom(start: bytes) -> bool:
@@ -102,6 +143,9 @@ def open_dicom(path: Path | str) -> Iterator[DicomFile]:
 
 def parse(file: BinaryIO) -> DicomFile:
     """Read the data set of an open file up to the pixel data."""
+    plain = _plain(file)
+    if plain is not None:
+        return plain
     file.seek(0)
     meta = _file_meta(file)
     deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
@@ -109,6 +153,33 @@ def parse(file: BinaryIO) -> DicomFile:
     stream.seek(0)
     dataset = pydicom.dcmread(stream, stop_before_pixels=True, force=True)
     return DicomFile(dataset, stream, _syntax(dataset), _pixel_element(dataset, stream), deflated)
+
+
+def _plain(file: BinaryIO) -> DicomFile | None:
+    """The file, if its header is of the ordinary kind."""
+    size = os.fstat(file.fileno()).st_size
+    for start in PLAIN_STARTS:
+        file.seek(0)
+        try:
+            header = plain_header(file.read(start), size)
+        except NotPlainError:
+            return None
+        except struct.error:  # longer than this
+            continue
+        return DicomFile(header, file, header.syntax, plain_pixels(header, size), inflated=False)
+    return None
+
+
+def plain_pixels(header: PlainHeader, size: int) -> PixelElement:
+    """Where the pixel data lies in a file of `size` bytes."""
+    vr, offset, length = header.pixels
+    return PixelElement(
+        vr=vr.decode("ascii"),
+        floating=False,
+        offset=offset,
+        length=None if length == UNDEFINED_LENGTH else length,
+        available=max(0, size - offset),
+    )
 
 
 def _file_meta(file: BinaryIO) -> pydicom.Dataset:

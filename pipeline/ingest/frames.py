@@ -5,10 +5,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import pydicom
 from pydicom.multival import MultiValue
 
 from pipeline.errors import Reason, ScanError
+from pipeline.ingest.dicom_file import Header
 from pipeline.ingest.facts import FrameFacts, Vector
 
 IN_STACK_POSITION = 0x00209057
@@ -23,7 +23,7 @@ class FrameHeader:
         DICOM PS3.3 C.7.6.16, Multi-frame Functional Groups.
     """
 
-    def __init__(self, dataset: pydicom.Dataset, index: int) -> None:
+    def __init__(self, dataset: Header, index: int) -> None:
         self._dataset = dataset
         own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
         shared = dataset.get("SharedFunctionalGroupsSequence") or ()
@@ -75,7 +75,7 @@ class FrameHeader:
         return (slope[0] if slope else 1.0, intercept[0] if intercept else 0.0)
 
 
-def frame_count(dataset: pydicom.Dataset) -> int:
+def frame_count(dataset: Header) -> int:
     """Number of Frames; 1 where absent.
 
     Raises:
@@ -95,7 +95,7 @@ def frame_count(dataset: pydicom.Dataset) -> int:
     return frames
 
 
-def frame_facts(dataset: pydicom.Dataset) -> tuple[FrameFacts, ...]:
+def frame_facts(dataset: Header) -> tuple[FrameFacts, ...]:
     """Geometry and grouping of every frame of a data set.
 
     Raises:
@@ -104,7 +104,7 @@ def frame_facts(dataset: pydicom.Dataset) -> tuple[FrameFacts, ...]:
     return tuple(_frame(dataset, index) for index in range(frame_count(dataset)))
 
 
-def _frame(dataset: pydicom.Dataset, index: int) -> FrameFacts:
+def _frame(dataset: Header, index: int) -> FrameFacts:
     header = FrameHeader(dataset, index)
     spacing = header.numbers("PixelSpacing", 2, "PixelMeasuresSequence")
     instance = header.number("InstanceNumber")
@@ -145,7 +145,7 @@ def _key(header: FrameHeader, spacing: Vector | None) -> tuple[str, ...]:
     )
 
 
-def _ties(header: FrameHeader, dataset: pydicom.Dataset) -> tuple[str, ...]:
+def _ties(header: FrameHeader, dataset: Header) -> tuple[str, ...]:
     """What may tell frames at one position apart, most trusted first."""
     gradient = "MRDiffusionSequence"
     return (
@@ -160,7 +160,7 @@ def _ties(header: FrameHeader, dataset: pydicom.Dataset) -> tuple[str, ...]:
     )
 
 
-def _dimensions(header: FrameHeader, dataset: pydicom.Dataset) -> Sequence[Any]:
+def _dimensions(header: FrameHeader, dataset: Header) -> Sequence[Any]:
     """The frame's dimension indices, without those that count its position."""
     values = header.get("DimensionIndexValues", "FrameContentSequence")
     pointers = [item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or ()]

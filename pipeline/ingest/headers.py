@@ -5,12 +5,11 @@ import math
 from collections.abc import Sequence
 from typing import Literal
 
-import pydicom
 from pydicom import uid
 
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import require_budget
-from pipeline.ingest.dicom_file import DicomFile
+from pipeline.ingest.dicom_file import DicomFile, Header
 from pipeline.ingest.encapsulated import require_whole
 from pipeline.ingest.facts import FileFacts, FrameFacts
 from pipeline.ingest.frames import FrameHeader, frame_count, frame_facts
@@ -85,11 +84,11 @@ def _ignored(facts: FileFacts, code: Reason, words: str) -> FileFacts:
     return dataclasses.replace(facts, status="ignored", reason=f"{code}: {words}")
 
 
-def _names_an_image(dataset: pydicom.Dataset, sop_class: str) -> bool:
+def _names_an_image(dataset: Header, sop_class: str) -> bool:
     return "Rows" in dataset or "Image Storage" in uid.UID(sop_class).name
 
 
-def _modality(dataset: pydicom.Dataset, sop_class: str) -> str:
+def _modality(dataset: Header, sop_class: str) -> str:
     return _text(dataset, "Modality") or MODALITY_OF_CLASS.get(sop_class, "OT")
 
 
@@ -110,7 +109,7 @@ def _with_frames(facts: FileFacts, file: DicomFile) -> FileFacts:
     return dataclasses.replace(facts, shape=shape, frames=frames, geometry=geometry)
 
 
-def is_placed(dataset: pydicom.Dataset, modality: str, frames: Sequence[FrameFacts]) -> bool:
+def is_placed(dataset: Header, modality: str, frames: Sequence[FrameFacts]) -> bool:
     """Whether an image must lie somewhere in the patient.
 
     Radiographs, ultrasound and photographs do not, unless functional groups place each frame. Other frames
@@ -148,7 +147,7 @@ def _require_readable(facts: FileFacts, file: DicomFile) -> None:
             raise ScanError(Reason.CORRUPT_HEADER, "Rescale Slope is 0, which leaves no image")
 
 
-def _require_colour(dataset: pydicom.Dataset, modality: str) -> None:
+def _require_colour(dataset: Header, modality: str) -> None:
     photometric = str(dataset.get("PhotometricInterpretation", "") or "MONOCHROME2")
     samples = _positive(dataset, "SamplesPerPixel", default=1)
     if photometric not in GREY | COLOUR:
@@ -160,7 +159,7 @@ def _require_colour(dataset: pydicom.Dataset, modality: str) -> None:
         raise ScanError(Reason.CORRUPT_HEADER, f"{samples} samples per pixel in {photometric}, expected {expected}")
 
 
-def _require_bits(dataset: pydicom.Dataset) -> None:
+def _require_bits(dataset: Header) -> None:
     allocated = _positive(dataset, "BitsAllocated")
     stored = _positive(dataset, "BitsStored", default=allocated)
     if allocated not in (1, 8, 16, 32) or stored > allocated:
@@ -188,7 +187,7 @@ def _require_length(facts: FileFacts, file: DicomFile) -> None:
         raise ScanError(Reason.TRUNCATED_PIXELS, f"{pixels.length} bytes of pixel data, expected {needed}")
 
 
-def _positive(dataset: pydicom.Dataset, keyword: str, default: int = 0) -> int:
+def _positive(dataset: Header, keyword: str, default: int = 0) -> int:
     value = dataset.get(keyword)
     try:
         number = default if value is None else int(value)
@@ -200,6 +199,6 @@ def _positive(dataset: pydicom.Dataset, keyword: str, default: int = 0) -> int:
     return number
 
 
-def _text(dataset: pydicom.Dataset, keyword: str) -> str:
+def _text(dataset: Header, keyword: str) -> str:
     """A value as text without the NUL characters that no database takes; empty where absent."""
     return str(dataset.get(keyword) or "").replace("\0", "").strip()

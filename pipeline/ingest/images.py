@@ -1,15 +1,14 @@
 """PNG and JPEG files: one slice without a place in the patient."""
 
 import dataclasses
-import warnings
+import struct
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-from PIL import Image, ImageOps
 
-from pipeline.errors import Reason, ScanError
-from pipeline.ingest.budget import require_budget
+from pipeline.ingest.budget import BUDGET_BYTES
+from pipeline.ingest.decode_pool import decode_pool
 from pipeline.ingest.facts import FileFacts
 from pipeline.ingest.nifti import uid_of_content
 from pipeline.ingest.pixels import one_intensity
@@ -17,8 +16,7 @@ from pipeline.scan import Scan, SeriesRef
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
-GREY_MODES = frozenset({"1", "L", "LA", "I", "I;16", "I;16B", "I;16L"})
-DEEP_MODES = frozenset({"I", "I;16", "I;16B", "I;16L"})
+HEAD_BYTES = 24
 
 
 def image_facts(path: Path, facts: FileFacts) -> FileFacts:
@@ -56,29 +54,16 @@ def read_image(ref: SeriesRef) -> Scan:
 
 
 def _pixels(path: Path) -> npt.NDArray[np.generic]:
-    """Grey (rows, columns) or colour (rows, columns, 3)."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            with Image.open(path, formats=("PNG", "JPEG")) as image:
-                require_budget((*image.size, 1 if image.mode in GREY_MODES else 3))
-                image.load()
-                upright = ImageOps.exif_transpose(image)
-                if upright.mode not in DEEP_MODES:
-                    upright = upright.convert("L" if upright.mode in GREY_MODES else "RGB")
-                pixels = np.asarray(upright)
-    except Image.DecompressionBombError as error:
-        raise ScanError(Reason.OVER_BUDGET, "more pixels than an image may have") from error
-    except (OSError, SyntaxError, ValueError) as error:
-        raise _damaged(error) from error
+    """Grey (rows, columns) or colour (rows, columns, 3), decoded by a worker process."""
+    with path.open("rb") as file:
+        size = _declared_bytes(file.read(HEAD_BYTES))
+        pixels = decode_pool().decode(file.fileno(), {"kind": "image"}, size)
     return one_intensity(pixels[:, :, np.newaxis])[:, :, 0] if pixels.ndim == 3 else pixels
 
 
-def _damaged(error: Exception) -> ScanError:
-    if isinstance(error, ScanError):
-        return error
-    if isinstance(error, OSError) and error.errno is not None:
-        raise error
-    if "truncated" in str(error).lower():
-        return ScanError(Reason.TRUNCATED_FILE, "the image ends early")
-    return ScanError(Reason.CORRUPT_FILE, f"the image cannot be decoded ({type(error).__name__})")
+def _declared_bytes(start: bytes) -> int:
+    """Bytes of the decoded pixels by a PNG's header; a JPEG may be as large as an image may be."""
+    if start.startswith(PNG):
+        columns, rows = struct.unpack(">LL", start[16:24].ljust(8, b"\0"))
+        return int(min(BUDGET_BYTES, 4 * columns * rows))
+    return BUDGET_BYTES // 4

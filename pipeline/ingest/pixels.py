@@ -10,6 +10,7 @@ from pydicom.pixels.processing import apply_color_lut
 
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.decoders import Stored
+from pipeline.ingest.dicom_file import Header
 from pipeline.ingest.frames import FrameHeader
 from pipeline.ingest.lookup_table import look_up
 
@@ -29,8 +30,16 @@ class Polarity:
     total: float
 
 
-def intensities(stored: Stored, header: FrameHeader) -> Values:
-    """The Modality LUT's output: per frame, never with a window, never inverted.
+def write_intensities(stored: Stored, header: FrameHeader, out: Values) -> None:
+    """Write the Modality LUT's output: per frame, never with a window, never inverted.
+
+    Args:
+        stored: Stored values, shape (rows, columns).
+        header: Of the frame.
+        out: Where the values go, same shape.
+
+    Raises:
+        ScanError: CORRUPT_HEADER if a table is shorter than it says, NOT_FINITE if the values leave float32.
 
     Source:
         DICOM PS3.3 C.11.1, Modality LUT Module.
@@ -38,15 +47,19 @@ def intensities(stored: Stored, header: FrameHeader) -> Values:
     table = header.get("ModalityLUTSequence")
     if table:
         signed = header.get("PixelRepresentation") == 1
-        return look_up(stored, table[0], signed=signed, little_endian=header.little_endian)
+        out[...] = look_up(stored, table[0], signed=signed, little_endian=header.little_endian)
+        return
     slope, intercept = header.rescale()
-    if slope == 1 and intercept == 0:
-        return stored.astype(np.float32)
-    whole = slope.is_integer() and intercept.is_integer() and stored.dtype.itemsize <= 2
-    if whole and abs(slope) * 2**16 + abs(intercept) < EXACT_IN_FLOAT32:
-        scaled: Values = stored.astype(np.float32) * np.float32(slope)
-        return scaled + np.float32(intercept)
-    return (stored.astype(np.float64) * slope + intercept).astype(np.float32)
+    largest = abs(slope) * 2.0 ** (8 * stored.dtype.itemsize) + abs(intercept)
+    if largest > np.finfo(np.float32).max:
+        raise ScanError(Reason.NOT_FINITE, "the rescale takes values beyond what float32 can hold")
+    if not (slope.is_integer() and intercept.is_integer() and largest < EXACT_IN_FLOAT32):
+        out[...] = stored.astype(np.float64) * slope + intercept
+    elif slope == 1:
+        np.add(stored, np.float32(intercept), out=out, dtype=np.float32, casting="unsafe")
+    else:
+        np.multiply(stored, np.float32(slope), out=out, dtype=np.float32, casting="unsafe")
+        out += np.float32(intercept)
 
 
 def polarity(header: FrameHeader) -> Polarity | None:
@@ -105,17 +118,17 @@ def _table_range(header: FrameHeader) -> tuple[float, float] | None:
     return (float(first), float(first + (entries or 2**16) - 1))
 
 
-def colours(stored: Stored, dataset: pydicom.Dataset) -> Values:
+def colours(stored: Stored, header: Header) -> Values:
     """Red, green and blue in 0..255, shape (rows, columns, 3).
 
     Raises:
         ScanError: UNSUPPORTED_COLOUR if a palette has no table.
     """
-    bits = int(dataset.BitsStored)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        if "RedPaletteColorLookupTableDescriptor" not in dataset:
+    bits = int(header.get("BitsStored") or 8)
+    if header.get("PhotometricInterpretation") == "PALETTE COLOR":
+        if not isinstance(header, pydicom.Dataset) or "RedPaletteColorLookupTableDescriptor" not in header:
             raise ScanError(Reason.UNSUPPORTED_COLOUR, "PALETTE COLOR without its tables")
-        stored = apply_color_lut(stored, dataset)[..., :3]
+        stored = apply_color_lut(stored, header)[..., :3]
         bits = 8 * stored.dtype.itemsize
     if bits == 8:
         return stored.astype(np.float32)

@@ -10,6 +10,7 @@ import pytest
 from pydicom.uid import JPEG2000Lossless, JPEGLosslessSV1, JPEGLSLossless, RLELossless
 
 from pipeline.errors import Reason, ScanError
+from pipeline.ingest.codestreams import decoder_for
 from pipeline.ingest.decoders import stored_frames
 from pipeline.ingest.dicom_file import open_dicom
 from pipeline.ingest.headers import COLOUR
@@ -117,5 +118,6 @@ def _by_pydicom(path):
     inverted = ds.get("PhotometricInterpretation") == "MONOCHROME1"
     if not simple or grouped or inverted or ds.file_meta.get("TransferSyntaxUID") not in EXACT:
         return None
+    decoder_for(ds.file_meta.TransferSyntaxUID)  # so that pydicom has one for each
     pixels = ds.pixel_array.astype(float) * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
     return pixels.reshape(-1, *pixels.shape[-2:]).transpose(2, 1, 0)

@@ -7,11 +7,19 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.encaps import encapsulate
-from pydicom.uid import HTJ2KLossless, JPEG2000Lossless, JPEGBaseline8Bit, JPEGLosslessSV1, JPEGLSLossless
+from pydicom.uid import (
+    ExplicitVRLittleEndian,
+    HTJ2KLossless,
+    JPEG2000Lossless,
+    JPEGBaseline8Bit,
+    JPEGLosslessSV1,
+    JPEGLSLossless,
+)
 
 from pipeline.errors import ScanError
 from pipeline.ingest.decoders import extend
 from pipeline.ingest.encapsulated import declared_size
+from pipeline.ingest.layout import PixelLayout
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 
@@ -91,12 +99,11 @@ def test_syntax_without_decoder_is_refused(compressed):
 @pytest.mark.parametrize(("bits", "above"), [(8, 0), (8, 2), (10, 2), (12, 0), (12, 4), (14, 2), (16, 0)])
 @pytest.mark.parametrize("signed", [0, 1])
 def test_extend_takes_the_stored_bits_below_the_high_bit(bits, above, signed):
-    header = pydicom.Dataset()
-    header.BitsAllocated, header.BitsStored, header.PixelRepresentation = 16, bits, signed
-    header.HighBit = 15 - above
+    high = 15 - above
+    layout = PixelLayout(ExplicitVRLittleEndian, 1, 5, 10, 1, 16, bits, high, bool(signed), "MONOCHROME2", 0)
     low = -(2 ** (bits - 1)) if signed else 0
     values = np.linspace(low, low + 2**bits - 1, 50).astype(int)
-    shift = header.HighBit + 1 - bits
+    shift = high + 1 - bits
     packed = ((values & (2**bits - 1)) << shift).astype(np.uint16)
-    garbage = (0xFFFF << (header.HighBit + 1)) & 0xFFFF | ((1 << shift) - 1)
-    np.testing.assert_array_equal(extend(packed | np.uint16(garbage), header), values)
+    garbage = (0xFFFF << (high + 1)) & 0xFFFF | ((1 << shift) - 1)
+    np.testing.assert_array_equal(extend(packed | np.uint16(garbage), layout), values)

@@ -1,0 +1,59 @@
+"""One compressed frame to stored values. Runs in a worker process: decoders are C code, and codestreams are hostile."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy.typing as npt
+from pydicom import uid
+from pydicom.encaps import encapsulate
+from pydicom.pixels.decoders.base import Decoder, get_decoder
+
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.budget import require_budget
+from pipeline.ingest.encapsulated import declared_size
+from pipeline.ingest.layout import PixelLayout
+from pipeline.ingest.syntaxes import DECODERS
+
+Stored = npt.NDArray[Any]
+
+
+def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
+    """Decode one frame.
+
+    Returns:
+        Stored values, shape (rows, columns), or (rows, columns, 3) red, green, blue; palette indices stay indices.
+
+    Raises:
+        ScanError: OVER_BUDGET, CORRUPT_FILE or DECODE_FAILED if the codestream's own size is not the header's.
+    """
+    _require_size(codestream, layout)
+    dataset = layout.dataset(encapsulate([codestream]), 1)
+    return decoder_for(layout.syntax).as_array(dataset, decoding_plugin=DECODERS[layout.syntax])[0]
+
+
+def decoder_for(syntax: str) -> Decoder:
+    """The decoder that pydicom has for a transfer syntax, with our plugin for the JPEG family."""
+    decoder = get_decoder(uid.UID(syntax))
+    if DECODERS.get(syntax) == "imagecodecs" and "imagecodecs" not in decoder.available_plugins:
+        decoder.add_plugin("imagecodecs", ("pipeline.ingest.imagecodecs_plugin", "decode_frame"))
+    return decoder
+
+
+def layout_from(record: Mapping[str, Any]) -> PixelLayout:
+    """The layout that the parent sent."""
+    return PixelLayout(**record)
+
+
+def _require_size(codestream: bytes, layout: PixelLayout) -> None:
+    """Compare the codestream's own size with the header, before a decoder allocates it."""
+    if DECODERS[layout.syntax] == "pydicom":  # RLE declares no size
+        return
+    size = declared_size(codestream)
+    if size is None:
+        raise ScanError(Reason.DECODE_FAILED, "a frame does not declare its size")
+    if size != (layout.columns, layout.rows):
+        require_budget(size)
+        raise ScanError(
+            Reason.CORRUPT_FILE,
+            f"codestream of {size[0]}x{size[1]}, expected {layout.columns}x{layout.rows} as in the header",
+        )

@@ -1,0 +1,330 @@
+"""A quick parser for the headers that most files have, which leaves every other file to pydicom.
+
+pydicom takes 0.3 ms for a header, and a night's intake may have a million of them. This parser reads single-frame grey
+images with a preamble, in little endian, whose elements are in order and whose values are spelt the ordinary way. At
+the first thing that is otherwise it gives up (`NotPlainError`), so it never has to guess. Tests compare both parsers.
+"""
+
+import math
+import struct
+from typing import Any
+
+from pydicom import uid
+from pydicom.datadict import dictionary_VR, tag_for_keyword
+
+from pipeline.ingest.syntaxes import DECODERS
+
+MAGIC_AT = 128
+START = MAGIC_AT + 4
+PIXELS = 0x7FE00010
+UNDEFINED_LENGTH = 0xFFFFFFFF
+ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
+DEEPEST = 8
+SYNTAX_TAG = 0x00020010
+ESCAPE = b"\x1b"
+
+SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
+LONG_VRS = frozenset(b"OB OW OF OD OL OV UN UC UR UT SQ SV UV".split())
+TEXT_VRS = frozenset({b"CS", b"UI", b"LO", b"SH", b"AE"})
+NUMBERS: dict[bytes, struct.Struct] = {
+    b"US": struct.Struct("<H"),
+    b"SS": struct.Struct("<h"),
+    b"UL": struct.Struct("<L"),
+    b"SL": struct.Struct("<l"),
+    b"FD": struct.Struct("<d"),
+    b"FL": struct.Struct("<f"),
+}
+IMPLICIT = str(uid.ImplicitVRLittleEndian)
+EXPLICIT = frozenset({str(uid.ExplicitVRLittleEndian), *DECODERS})
+
+_explicit = struct.Struct("<HH2sH").unpack_from
+_implicit = struct.Struct("<HHL").unpack_from
+_length = struct.Struct("<L").unpack_from
+
+# Every element that ingest asks a header for. Where one is a sequence and is there, the header is not plain.
+KEYWORDS = frozenset(
+    {
+        "AcquisitionNumber",
+        "BitsAllocated",
+        "BitsStored",
+        "Columns",
+        "ConcatenationUID",
+        "DiffusionBValue",
+        "DiffusionGradientOrientation",
+        "DimensionIndexSequence",
+        "DimensionIndexValues",
+        "DirectoryRecordSequence",
+        "EchoNumbers",
+        "EchoTime",
+        "EffectiveEchoTime",
+        "ExtendedOffsetTable",
+        "FrameOfReferenceUID",
+        "FrameType",
+        "HighBit",
+        "ImageOrientationPatient",
+        "ImagePositionPatient",
+        "ImageType",
+        "InstanceNumber",
+        "InversionTime",
+        "Modality",
+        "ModalityLUTSequence",
+        "NominalCardiacTriggerDelayTime",
+        "NumberOfFrames",
+        "PatientID",
+        "PerFrameFunctionalGroupsSequence",
+        "PhotometricInterpretation",
+        "PixelRepresentation",
+        "PixelSpacing",
+        "PlanarConfiguration",
+        "RedPaletteColorLookupTableDescriptor",
+        "RescaleIntercept",
+        "RescaleSlope",
+        "Rows",
+        "SOPClassUID",
+        "SOPInstanceUID",
+        "SamplesPerPixel",
+        "SeriesInstanceUID",
+        "SharedFunctionalGroupsSequence",
+        "SliceThickness",
+        "SpacingBetweenSlices",
+        "StackID",
+        "TemporalPositionIdentifier",
+        "TemporalPositionIndex",
+        "TriggerTime",
+        "VOILUTFunction",
+        "VOILUTSequence",
+        "WindowCenter",
+        "WindowWidth",
+    }
+)
+ASKED_FOR: dict[int, str] = {tag_for_keyword(keyword) or 0: keyword for keyword in sorted(KEYWORDS)}
+
+Place = tuple[bytes, int, int]  # Value Representation, offset, length
+
+
+class NotPlainError(Exception):
+    """The header is not of the ordinary kind; pydicom reads it."""
+
+
+class PlainHeader:
+    """The elements before the pixel data that ingest asks for; as much of pydicom's `Dataset` as it uses.
+
+    Attributes:
+        syntax: Transfer Syntax UID.
+        pixels: Value Representation, offset and length of the pixel data.
+        original_encoding: Whether the encoding is implicit, and that it is little endian.
+    """
+
+    __slots__ = ("_values", "original_encoding", "pixels", "syntax")
+
+    def __init__(self, buffer: bytes | bytearray, places: dict[int, Place], syntax: str) -> None:
+        self._values = {
+            keyword: _value(vr or dictionary_VR(tag).encode(), bytes(buffer[at : at + length]), length)
+            for tag, keyword in ASKED_FOR.items()
+            if (place := places.get(tag)) is not None
+            for vr, at, length in (place,)
+        }
+        self.syntax = syntax
+        self.pixels = places[PIXELS]
+        self.original_encoding = (syntax == IMPLICIT, True)
+
+    def __contains__(self, keyword: str) -> bool:
+        return self.get(keyword, self) is not self
+
+    def get(self, keyword: str, default: Any = None) -> Any:
+        """The value of an element: None where it is empty, a list where it has several values.
+
+        Raises:
+            LookupError: If the keyword is missing from ASKED_FOR, which is a mistake in this program.
+        """
+        if keyword in self._values:
+            return self._values[keyword]
+        if keyword not in KEYWORDS:
+            raise LookupError(f"{keyword} is not among the elements that plain_header keeps")
+        return default
+
+
+def plain_header(buffer: bytes | bytearray, size: int) -> PlainHeader:
+    """Parse the header of a file.
+
+    Args:
+        buffer: The file from its first byte to somewhere behind the pixel data element's own header.
+        size: Bytes of the whole file.
+
+    Raises:
+        NotPlainError: If it is not of the ordinary kind.
+        struct.error: If the buffer ends before the pixel data; a longer one may do.
+    """
+    if buffer[MAGIC_AT:START] != b"DICM":
+        raise NotPlainError
+    syntax, at = _meta(buffer)
+    if syntax == IMPLICIT:
+        places = _implicit_places(buffer, at, size)
+    elif syntax in EXPLICIT:
+        places = _explicit_places(buffer, at, size)
+    else:
+        raise NotPlainError
+    header = PlainHeader(buffer, places, syntax)
+    if header.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2") or "NumberOfFrames" in header:
+        raise NotPlainError
+    return header
+
+
+def _meta(buffer: bytes | bytearray) -> tuple[str, int]:
+    """Transfer syntax, and where the file meta information ends."""
+    at, syntax, last = START, "", 0
+    while True:
+        group, element, vr, length = _explicit(buffer, at)
+        if group != 2:
+            return syntax, at
+        tag = group << 16 | element
+        if tag <= last:
+            raise NotPlainError
+        last = tag
+        if vr in SHORT_VRS:
+            at += 8
+        elif vr in LONG_VRS:
+            length, at = _length(buffer, at + 8)[0], at + 12
+        else:
+            raise NotPlainError
+        if tag == SYNTAX_TAG:
+            syntax = _text(bytes(buffer[at : at + length]))
+        at += length
+
+
+def _explicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int, Place]:
+    places: dict[int, Place] = {}
+    last = 0
+    while last != PIXELS:
+        group, element, vr, length = _explicit(buffer, at)
+        tag = group << 16 | element
+        if tag <= last or tag > PIXELS:
+            raise NotPlainError
+        last = tag
+        if vr in SHORT_VRS:
+            at += 8
+        elif vr in LONG_VRS:
+            length, at = _length(buffer, at + 8)[0], at + 12
+        else:
+            raise NotPlainError
+        places[tag] = (vr, at, length)
+        at = _behind(buffer, at, length, size, tag, explicit=True)
+    return places
+
+
+def _implicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int, Place]:
+    places: dict[int, Place] = {}
+    last = 0
+    if bytes(buffer[at + 4 : at + 6]) in SHORT_VRS | LONG_VRS:  # explicit although it says implicit
+        raise NotPlainError
+    while last != PIXELS:
+        group, element, length = _implicit(buffer, at)
+        tag = group << 16 | element
+        if tag <= last or tag > PIXELS:
+            raise NotPlainError
+        last = tag
+        at += 8
+        places[tag] = (b"", at, length)
+        at = _behind(buffer, at, length, size, tag, explicit=False)
+    return places
+
+
+def _behind(buffer: bytes | bytearray, at: int, length: int, size: int, tag: int, *, explicit: bool) -> int:
+    """Where the next element begins."""
+    if tag == PIXELS:
+        return at
+    if length == UNDEFINED_LENGTH:
+        return _behind_sequence(buffer, at, 0, explicit=explicit)
+    if at + length > size:
+        raise NotPlainError
+    return at + length
+
+
+def _behind_sequence(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bool) -> int:
+    """Skip the items of a sequence of undefined length."""
+    while True:
+        group, element, length = _implicit(buffer, at)
+        tag = group << 16 | element
+        at += 8
+        if tag == SEQUENCE_END:
+            return at
+        if tag != ITEM or depth > DEEPEST:
+            raise NotPlainError
+        at = _behind_item(buffer, at, depth, explicit=explicit) if length == UNDEFINED_LENGTH else at + length
+
+
+def _behind_item(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bool) -> int:
+    """Skip the elements of an item of undefined length."""
+    while True:
+        group, element, length = _implicit(buffer, at)
+        if group << 16 | element == ITEM_END:
+            return at + 8
+        if explicit:
+            vr = bytes(buffer[at + 4 : at + 6])
+            if vr in LONG_VRS:
+                length, at = _length(buffer, at + 8)[0], at + 4
+            elif vr in SHORT_VRS:
+                length >>= 16
+            else:
+                raise NotPlainError
+        at += 8
+        if length == UNDEFINED_LENGTH:
+            at = _behind_sequence(buffer, at, depth + 1, explicit=explicit)
+        else:
+            at += length
+
+
+def _value(vr: bytes, raw: bytes, length: int) -> Any:
+    if len(raw) != length:  # also a sequence of undefined length
+        raise NotPlainError
+    if not raw:
+        return None
+    if vr in NUMBERS:
+        return _numbers(raw, NUMBERS[vr])
+    if vr in TEXT_VRS:
+        return _one_or_list([_word(part) for part in _text(raw).split("\\")])
+    if vr == b"DS":
+        return _one_or_list([_decimal(part) for part in _text(raw).split("\\")])
+    if vr == b"IS":
+        return _one_or_list([_integer(part) for part in _text(raw).split("\\")])
+    raise NotPlainError
+
+
+def _numbers(raw: bytes, kind: struct.Struct) -> Any:
+    if len(raw) % kind.size:
+        raise NotPlainError
+    return _one_or_list([number for (number,) in kind.iter_unpack(raw)])
+
+
+def _text(raw: bytes) -> str:
+    """Text without its padding; other characters than ASCII are for pydicom."""
+    if not raw.isascii() or ESCAPE in raw:
+        raise NotPlainError
+    return raw.rstrip(b" \0").decode("ascii")
+
+
+def _word(part: str) -> str:
+    if part.strip() != part or "\0" in part:
+        raise NotPlainError
+    return part
+
+
+def _decimal(part: str) -> float:
+    try:
+        number = float(part)
+    except ValueError as error:
+        raise NotPlainError from error
+    if not math.isfinite(number) or "_" in part:
+        raise NotPlainError
+    return number
+
+
+def _integer(part: str) -> int:
+    digits = part.removeprefix("-")
+    if not digits.isdigit() or str(int(part)) != part:
+        raise NotPlainError
+    return int(part)
+
+
+def _one_or_list(values: list[Any]) -> Any:
+    return values[0] if len(values) == 1 else values
