@@ -55,6 +55,7 @@ def ingest(options: argparse.Namespace) -> dict[str, Any]:
         workspace=str(space.root.absolute()),
         run=str(space.run_folder("ingest").absolute()),
         sources=tuple(str(source.absolute()) for source in options.sources),
+        options={"archives": options.archives},
     )
     result = run_flow("flows.ingest", "ingest_flow", request)
     result["lines"] = [
@@ -139,7 +140,11 @@ def score_request(options: argparse.Namespace) -> Request:
         sources=(str(options.folder.absolute()),),
         bundle=str(options.bundle.absolute()),
         out=str(options.out.absolute()),
-        options={"device": options.device, "heatmaps": getattr(options, "heatmaps", False)},
+        options={
+            "device": options.device,
+            "heatmaps": getattr(options, "heatmaps", False),
+            "archives": options.archives,
+        },
     )
 
 
@@ -167,7 +172,14 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
     space = state_folder(options.out, options.workspace)
     with tempfile.TemporaryDirectory() as scratch:
         there = space if space.root.exists() else Workspace(Path(scratch)).open()
-        plan = plan_scores(options.folder, options.bundle, there, device=options.device, watch=make_watch(options.json))
+        plan = plan_scores(
+            options.folder,
+            options.bundle,
+            there,
+            device=options.device,
+            watch=make_watch(options.json),
+            archives=options.archives,
+        )
     return {"counts": plan.counts(), "lines": [count_line(plan.counts())]}
 
 
@@ -214,6 +226,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "score": score,
     "serve": serve,
     "listen": pacs.listen,
+    "pull": pacs.pull,
     "backbones": tools.backbones,
     "weights": tools.weights,
     "demo": demo,

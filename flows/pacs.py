@@ -14,6 +14,7 @@ from pipeline.errors import ConfigError
 
 if TYPE_CHECKING:
     from pipeline.pacs.limits import Room
+    from pipeline.pacs.sources import Access
 
 GIB = 2**30
 TEND_SECONDS = 0.5
@@ -37,9 +38,9 @@ def listen(options: argparse.Namespace) -> dict[str, Any]:
         objects=options.max_objects,
         idle_seconds=options.idle_seconds,
     )
-    store = IncomingStore(options.incoming)
+    store = IncomingStore(options.incoming, "listen")
     listener = Listener(store, address, peers=peers, limits=limits, room=_room(options), say=_say(options))
-    with _signals() as stop:
+    with store.claimed(), _signals() as stop:
         port = listener.start()
         try:
             sys.stderr.write(f"listening on {address.host} port {port} as {address.aet}\n")
@@ -51,6 +52,51 @@ def listen(options: argparse.Namespace) -> dict[str, Any]:
             raise KeyboardInterrupt
     counts = dict(listener.counts)
     return {"counts": counts, "lines": [count_line(counts)]}
+
+
+def pull(options: argparse.Namespace) -> dict[str, Any]:
+    """`scanshift pull`."""
+    from pipeline.pacs.pull import Puller
+    from pipeline.pacs.query import Query, date_range
+    from pipeline.pacs.sources import open_source
+    from pipeline.pacs.store import IncomingStore
+
+    if options.tries < 1:
+        raise ConfigError("pull: --tries 1 or more would be right")
+    query = Query(
+        studies=tuple(options.study),
+        series=options.series,
+        modality=options.modality,
+        dates=date_range(options.since, options.until),
+        patient=options.patient,
+        description=options.description,
+        limit=options.limit,
+    )
+    store = IncomingStore(options.incoming, "pull")
+    with store.claimed(), open_source(_access(options), store, _room(options), say=_say(options)) as source:
+        puller = Puller(source, store, options.tries)
+        if options.dry_run:
+            found = puller.find(query)
+            images = sum(series.images for series in found)
+            return {"series": len(found), "images": images, "lines": [f"{len(found)} series, {images} images"]}
+        pulled = puller.pull(query, make_watch(options.json))
+    lines = [f"objects: {count_line(pulled.objects)}", f"series: {count_line(pulled.series)}"]
+    return {**pulled.record(), "lines": [*lines, f"{pulled.missing} objects missing"]}
+
+
+def _access(options: argparse.Namespace) -> "Access":
+    from pipeline.pacs.limits import Limits
+    from pipeline.pacs.listener import Address
+    from pipeline.pacs.network import ae_title
+    from pipeline.pacs.sources import Access
+
+    return Access(
+        url=options.source,
+        method=options.method,
+        address=Address(ae_title(options.aet), options.host, options.port),
+        destination=ae_title(options.destination) if options.destination else "",
+        limits=Limits(object_bytes=int(options.max_object_gib * GIB), total_bytes=int(options.max_series_gib * GIB)),
+    )
 
 
 class _Stop(threading.Event):
@@ -84,8 +130,8 @@ def _room(options: argparse.Namespace) -> "Room":
     return Room(
         options.incoming,
         reserve_bytes=int(options.reserve_gib * GIB),
-        max_files=options.max_waiting,
-        max_bytes=int(options.max_waiting_gib * GIB),
+        max_files=getattr(options, "max_waiting", 0),
+        max_bytes=int(getattr(options, "max_waiting_gib", 0) * GIB),
     )
 
 

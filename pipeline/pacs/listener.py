@@ -18,7 +18,6 @@ from pipeline.pacs.peers import Peer, allows
 from pipeline.pacs.reception import NO_ROOM, SUCCESS, drop_unfinished, meter_of, receive
 from pipeline.pacs.server import BoundedServer, make_bounded
 from pipeline.pacs.store import IncomingStore
-from pipeline.workspace import exclusive
 
 VERIFICATION = "1.2.840.10008.1.1"
 TRANSIENT, PERMANENT = 0x02, 0x01
@@ -58,7 +57,7 @@ class Listener:
     """A C-STORE and C-ECHO service.
 
     Args:
-        store: Where objects go.
+        store: Where objects go, claimed.
         address: Where to listen.
         peers: Who may send; None for anyone.
         limits: What one association may do.
@@ -88,12 +87,9 @@ class Listener:
         """Begin to listen, and return the port.
 
         Raises:
-            BusyError: If another listener serves this folder.
             SourceError: If the address cannot be bound.
         """
         with ExitStack() as held:
-            held.enter_context(exclusive(self._store.own / "listener"))
-            self._store.sweep()
             held.enter_context(quiet_network(self._store.receiving))
             server = self._bind()
             held.callback(server.shutdown)

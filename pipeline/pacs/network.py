@@ -32,6 +32,7 @@ def quiet_network(receiving: Path) -> Iterator[None]:
     These are settings of the whole process: one folder at a time.
     """
     logger = logging.getLogger("pynetdicom")
+    chunked = _config.STORE_RECV_CHUNKED_DATASET
     before = (logger.level, logger.propagate, _config.LOG_HANDLER_LEVEL, tempfile.tempdir, threading.excepthook)
     logger.setLevel(logging.CRITICAL + 1)
     logger.propagate = False
@@ -44,7 +45,7 @@ def quiet_network(receiving: Path) -> Iterator[None]:
             warnings.filterwarnings("ignore", module=r"pydicom|pynetdicom")  # they quote values
             yield
     finally:
-        _config.STORE_RECV_CHUNKED_DATASET = False
+        _config.STORE_RECV_CHUNKED_DATASET = chunked
         level, logger.propagate, _config.LOG_HANDLER_LEVEL, tempfile.tempdir, threading.excepthook = before
         logger.setLevel(level)
 

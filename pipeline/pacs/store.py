@@ -5,6 +5,8 @@ import hmac
 import os
 import tempfile
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from filelock import FileLock
 
 from pipeline.ingest.find import OWN_FOLDER
 from pipeline.pacs.object_ids import ObjectIds, read_ids
-from pipeline.workspace import Workspace
+from pipeline.workspace import Workspace, exclusive
 
 BLOCK = 2**20
 PRIVATE_FOLDER = 0o700
@@ -31,31 +33,33 @@ class IncomingStore:
 
     Args:
         folder: The incoming folder; it and its own folder `.scanshift` are made.
+        role: Who writes: `listen` or `pull`. Each has its own place for what is not whole yet.
 
     Raises:
         SourceError: If it is a file or cannot be written.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, role: str) -> None:
         space = Workspace(folder / OWN_FOLDER).open()
         self.folder = folder
         self.own = space.root
-        self.receiving = self.own / "receiving"
-        self.receiving.mkdir(mode=PRIVATE_FOLDER, exist_ok=True)
+        self.receiving = self.own / role / "receiving"
+        self.receiving.mkdir(mode=PRIVATE_FOLDER, parents=True, exist_ok=True)
         self._key = space.key()
         self._here = threading.Lock()
         self._elsewhere = FileLock(self.own / "names.lock", thread_local=False)
 
-    def sweep(self) -> int:
-        """Delete what a killed run left half received; only for the one listener of a folder.
+    @contextmanager
+    def claimed(self) -> Iterator[None]:
+        """Be the only one who writes in this role; what a killed run left half received is deleted.
 
-        Returns:
-            How many files there were.
+        Raises:
+            BusyError: If another process writes in this role.
         """
-        left = [path for path in self.receiving.iterdir() if path.is_file()]
-        for path in left:
-            path.unlink(missing_ok=True)
-        return len(left)
+        with exclusive(self.receiving.parent):
+            for path in self.receiving.iterdir():
+                path.unlink(missing_ok=True)
+            yield
 
     def new_part(self) -> Path:
         """An empty file to receive an object into, on the disk where it will stay (mode 0600)."""
