@@ -143,7 +143,7 @@ def open_dicom(path: Path | str) -> Iterator[DicomFile]:
 
 def parse(file: BinaryIO) -> DicomFile:
     """Read the data set of an open file up to the pixel data."""
-    plain = _plain(file)
+    plain = plain_file(file)
     if plain is not None:
         return plain
     file.seek(0)
@@ -155,8 +155,8 @@ def parse(file: BinaryIO) -> DicomFile:
     return DicomFile(dataset, stream, _syntax(dataset), _pixel_element(dataset, stream), deflated)
 
 
-def _plain(file: BinaryIO) -> DicomFile | None:
-    """The file, if its header is of the ordinary kind."""
+def plain_file(file: BinaryIO) -> DicomFile | None:
+    """An open file, if its header is of the ordinary kind."""
     size = os.fstat(file.fileno()).st_size
     for start in PLAIN_STARTS:
         file.seek(0)

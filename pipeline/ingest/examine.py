@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from pipeline.errors import Reason, ScanError
-from pipeline.ingest.dicom_file import looks_like_dicom, parse, quiet
+from pipeline.ingest.dicom_file import DicomFile, looks_like_dicom, parse, plain_file, quiet
 from pipeline.ingest.facts import FileFacts
 from pipeline.ingest.faults import FAULTS, scan_error
 from pipeline.ingest.find import FoundFile
@@ -23,32 +23,46 @@ ZIP = b"PK\x03\x04"
 START_BYTES = 540
 
 
-def examine(found: FoundFile) -> FileFacts:
-    """Read one file's header and hash its content; nothing that a file holds makes this raise."""
+def examine(found: FoundFile, *, hashed: bool = True) -> FileFacts:
+    """Read one file's header and hash its content; nothing that a file holds makes this raise.
+
+    Args:
+        found: The file or link.
+        hashed: Whether the content is hashed in any case; else only where nothing else tells the file from others.
+    """
     facts = FileFacts(path=str(found.path), source=found.source)
     if found.reason:
-        refused = found.reason.startswith(Reason.UNREADABLE)
-        return dataclasses.replace(facts, status="refused" if refused else "ignored", reason=found.reason)
+        return dataclasses.replace(facts, status=found.status, reason=found.reason)
     try:
         with found.path.open("rb") as file:
-            facts = _hashed(facts, file)
+            state = os.fstat(file.fileno())
+            plain = plain_file(file)
+            file.seek(0)
+            facts = dataclasses.replace(
+                facts,
+                size=state.st_size,
+                mtime_ns=state.st_mtime_ns,
+                sha256=hashlib.file_digest(file, "sha256").hexdigest() if hashed or not _names_itself(plain) else "",
+            )
+            if plain is not None:
+                return _dicom(plain, facts)
             with quiet():
                 return _by_content(facts, file)
     except ScanError as error:
         return dataclasses.replace(facts, status="refused", reason=str(error))
     except FAULTS as error:
-        code = Reason.CORRUPT_FILE if facts.sha256 else Reason.UNREADABLE
+        code = Reason.UNREADABLE if isinstance(error, OSError) and error.errno else Reason.CORRUPT_FILE
         return dataclasses.replace(facts, status="refused", reason=str(scan_error(error, code)))
 
 
-def _hashed(facts: FileFacts, file: BufferedReader) -> FileFacts:
-    state = os.fstat(file.fileno())
-    return dataclasses.replace(
-        facts,
-        size=state.st_size,
-        mtime_ns=state.st_mtime_ns,
-        sha256=hashlib.file_digest(file, "sha256").hexdigest(),
-    )
+def _names_itself(file: DicomFile | None) -> bool:
+    """Whether a file is DICOM of the ordinary kind with UIDs of its own."""
+    return file is not None and bool(file.dataset.get("SOPInstanceUID") and file.dataset.get("SeriesInstanceUID"))
+
+
+def _dicom(file: DicomFile, facts: FileFacts) -> FileFacts:
+    span = (file.pixels.offset, file.pixels.available) if file.pixels and not file.inflated else None
+    return dicom_facts(file, dataclasses.replace(facts, pixel_span=span))
 
 
 def _by_content(facts: FileFacts, file: BufferedReader) -> FileFacts:
@@ -61,8 +75,7 @@ def _by_content(facts: FileFacts, file: BufferedReader) -> FileFacts:
     if looks_like_dicom(start):
         dicom = parse(file)
         if start[128:132] == b"DICM" or dicom.dataset.get("SOPClassUID"):
-            span = (dicom.pixels.offset, dicom.pixels.available) if dicom.pixels and not dicom.inflated else None
-            return dicom_facts(dicom, dataclasses.replace(facts, pixel_span=span))
+            return _dicom(dicom, facts)
     if header_size(start) or (start[:2] == GZIP and name.endswith(NIFTI_NAMES)):
         return nifti_facts(path, facts)
     if start.startswith((PNG, JPEG)):

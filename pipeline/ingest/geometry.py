@@ -25,8 +25,10 @@ Array = npt.NDArray[np.float64]
 
 def same_direction(one: FrameFacts, other: FrameFacts) -> bool:
     """Whether two frames lie in parallel planes and are turned alike, to rounding."""
+    if one.orientation == other.orientation:
+        return True
     if one.orientation is None or other.orientation is None:
-        return one.orientation is other.orientation
+        return False
     return bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=DIRECTION_TOLERANCE))
 
 
@@ -37,6 +39,9 @@ def along_normal(frames: Sequence[FrameFacts]) -> Array:
         ScanError: NO_POSITION or UNSUPPORTED_GEOMETRY where the header does not place the frames.
     """
     for frame in frames:
+        if frame.position is None or frame.orientation is None or frame.spacing is None:
+            _require_place(frame)
+    for frame in {(frame.orientation, frame.spacing): frame for frame in frames}.values():
         _require_place(frame)
     return np.array([frame.position for frame in frames]) @ _normal(frames[0])
 

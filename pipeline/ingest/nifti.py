@@ -114,5 +114,9 @@ def _values(content: bytes, header: NiftiHeader) -> np.ndarray[tuple[int, ...], 
     if stored.dtype.names:
         return np.stack([stored[name] for name in stored.dtype.names], axis=-1).astype(np.float32)
     if header.slope == 1 and header.inter == 0:
-        return stored.astype(np.float32)
-    return (stored.astype(np.float64) * header.slope + header.inter).astype(np.float32)
+        values = stored.astype(np.float32)
+    else:
+        values = (stored.astype(np.float64) * header.slope + header.inter).astype(np.float32)
+    if not (np.isfinite(values.min()) and np.isfinite(values.max())):  # both are NaN where a voxel is
+        raise ScanError(Reason.NOT_FINITE, "voxels that are no finite numbers")
+    return values

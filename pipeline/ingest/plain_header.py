@@ -7,6 +7,7 @@ the first thing that is otherwise it gives up (`NotPlainError`), so it never has
 
 import math
 import struct
+from functools import lru_cache
 from typing import Any
 
 from pydicom import uid
@@ -118,12 +119,14 @@ class PlainHeader:
     __slots__ = ("_values", "original_encoding", "pixels", "syntax")
 
     def __init__(self, buffer: bytes | bytearray, places: dict[int, Place], syntax: str) -> None:
-        self._values = {
-            keyword: _value(vr or dictionary_VR(tag).encode(), bytes(buffer[at : at + length]), length)
-            for tag, keyword in ASKED_FOR.items()
-            if (place := places.get(tag)) is not None
-            for vr, at, length in (place,)
-        }
+        self._values: dict[str, Any] = {}
+        for tag, keyword in ASKED_FOR.items():
+            if tag in places:
+                vr, at, length = places[tag]
+                raw = bytes(buffer[at : at + length])
+                if len(raw) != length:  # also a sequence of undefined length
+                    raise NotPlainError
+                self._values[keyword] = _value(vr or dictionary_VR(tag).encode(), raw)
         self.syntax = syntax
         self.pixels = places[PIXELS]
         self.original_encoding = (syntax == IMPLICIT, True)
@@ -195,7 +198,7 @@ def _meta(buffer: bytes | bytearray) -> tuple[str, int]:
 def _explicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int, Place]:
     places: dict[int, Place] = {}
     last = 0
-    while last != PIXELS:
+    while True:
         group, element, vr, length = _explicit(buffer, at)
         tag = group << 16 | element
         if tag <= last or tag > PIXELS:
@@ -208,8 +211,11 @@ def _explicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int,
         else:
             raise NotPlainError
         places[tag] = (vr, at, length)
-        at = _behind(buffer, at, length, size, tag, explicit=True)
-    return places
+        if tag == PIXELS:
+            return places
+        at = _behind_sequence(buffer, at, 0, explicit=True) if length == UNDEFINED_LENGTH else at + length
+        if at > size:
+            raise NotPlainError
 
 
 def _implicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int, Place]:
@@ -217,7 +223,7 @@ def _implicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int,
     last = 0
     if bytes(buffer[at + 4 : at + 6]) in SHORT_VRS | LONG_VRS:  # explicit although it says implicit
         raise NotPlainError
-    while last != PIXELS:
+    while True:
         group, element, length = _implicit(buffer, at)
         tag = group << 16 | element
         if tag <= last or tag > PIXELS:
@@ -225,19 +231,11 @@ def _implicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int,
         last = tag
         at += 8
         places[tag] = (b"", at, length)
-        at = _behind(buffer, at, length, size, tag, explicit=False)
-    return places
-
-
-def _behind(buffer: bytes | bytearray, at: int, length: int, size: int, tag: int, *, explicit: bool) -> int:
-    """Where the next element begins."""
-    if tag == PIXELS:
-        return at
-    if length == UNDEFINED_LENGTH:
-        return _behind_sequence(buffer, at, 0, explicit=explicit)
-    if at + length > size:
-        raise NotPlainError
-    return at + length
+        if tag == PIXELS:
+            return places
+        at = _behind_sequence(buffer, at, 0, explicit=False) if length == UNDEFINED_LENGTH else at + length
+        if at > size:
+            raise NotPlainError
 
 
 def _behind_sequence(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bool) -> int:
@@ -274,9 +272,8 @@ def _behind_item(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bo
             at += length
 
 
-def _value(vr: bytes, raw: bytes, length: int) -> Any:
-    if len(raw) != length:  # also a sequence of undefined length
-        raise NotPlainError
+@lru_cache(maxsize=4096)  # most values are the same in every slice of a series
+def _value(vr: bytes, raw: bytes) -> Any:
     if not raw:
         return None
     if vr in NUMBERS:
