@@ -45,14 +45,19 @@ def build_parser() -> argparse.ArgumentParser:
 
     ingest = add("ingest", "find, check, group and catalogue every series")
     ingest.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    _archives(ingest)
     _workspace(ingest, required=True)
 
     convert = add("convert", "write each series as ingest read it to NIfTI, and series.csv")
     convert.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    _archives(convert)
     convert.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+
+    _check(add("check", "what is there and what would become of it: series, geometry, pixels, codecs, overlap, time"))
 
     labels = add("labels", "write a labels.csv template, from class sub-folders or with empty labels")
     labels.add_argument("folder", type=Path, metavar="FOLDER")
+    _archives(labels)
     labels.add_argument("-o", "--out", type=Path, required=True, metavar="LABELS.csv")
 
     adapt = add("adapt", "adapt a pretrained backbone to labelled scans, and write a bundle")
@@ -97,12 +102,26 @@ def build_parser() -> argparse.ArgumentParser:
     return top
 
 
+def _archives(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--archives", action="store_true", help="open zip archives found in folders too")
+
+
+def _check(command: argparse.ArgumentParser) -> None:
+    command.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
+    command.add_argument("--bundle", type=Path, metavar="BUNDLE", help="would it score them; did it see them")
+    command.add_argument("-o", "--out", type=Path, metavar="OUT", help="for check.html, check.json and series.csv")
+    command.add_argument("--names", action="store_true", help="show sources and UIDs; for your own eyes")
+    command.add_argument("--headers-only", action="store_true", help="leave the pixels alone")
+    command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+
+
 def _workspace(command: argparse.ArgumentParser, *, required: bool) -> None:
     command.add_argument("-w", "--workspace", type=Path, required=required, metavar="WORKSPACE")
 
 
 def _scoring(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, metavar="FOLDER")
+    _archives(command)
     command.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
     command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     _workspace(command, required=False)

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import pacs, tools
+from flows import check, pacs, tools
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
 from flows.request import Request
@@ -220,6 +220,7 @@ def demo(options: argparse.Namespace) -> dict[str, Any]:
 COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "ingest": ingest,
     "convert": tools.convert,
+    "check": check.check,
     "labels": tools.labels,
     "adapt": adapt,
     "validate": validate,

@@ -1,0 +1,128 @@
+"""Why the images of one Series Instance UID became the volumes that they became."""
+
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from pipeline.ingest.dicom_file import open_dicom
+from pipeline.ingest.facts import FrameFacts
+from pipeline.ingest.faults import FAULTS
+from pipeline.ingest.geometry import same_direction
+from pipeline.scan import SeriesRef
+
+# What FrameFacts.key and FrameFacts.ties hold, in their order; a test varies each and looks for its name.
+KEY_NAMES = (
+    "frame of reference",
+    "rows",
+    "columns",
+    "samples per pixel",
+    "pixel spacing",
+    "echo time",
+    "echo number",
+    "time point",
+    "time point",
+)
+TIE_NAMES = (
+    "acquisition number",
+    "stack",
+    "image type",
+    "diffusion weighting",
+    "trigger time",
+    "cardiac phase",
+    "inversion time",
+    "other dimension",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fingerprint:
+    """What one volume's frames share and what they differ in.
+
+    Attributes:
+        first: Its first frame.
+        ties: For each tie, the values that its frames have.
+        placed: Whether its images lie in the patient; others are volumes file by file.
+    """
+
+    first: FrameFacts
+    ties: tuple[frozenset[str], ...]
+    placed: bool
+
+
+def fingerprint(frames: Sequence[FrameFacts], *, placed: bool) -> Fingerprint:
+    """The fingerprint of a volume with at least one frame."""
+    return Fingerprint(frames[0], tuple(map(frozenset, zip(*(frame.ties for frame in frames), strict=True))), placed)
+
+
+def split_by(volumes: Sequence[Fingerprint]) -> tuple[str, ...]:
+    """What tells the volumes of one Series Instance UID apart; empty for a single one."""
+    if len(volumes) < 2:
+        return ()
+    if not all(volume.placed for volume in volumes):
+        return ("file: images without a place in the patient are no stack",)
+    first = volumes[0].first
+    found: dict[str, None] = {}  # a set that keeps its order
+    if not all(same_direction(first, volume.first) for volume in volumes):
+        found["orientation"] = None
+    for name, values in zip(KEY_NAMES, zip(*(volume.first.key for volume in volumes), strict=True), strict=False):
+        if len(set(values)) > 1:
+            found[name] = None
+    crowded = [group for group in _alike(volumes) if len(group) > 1]
+    if crowded:
+        found |= dict.fromkeys(_deciding_ties(crowded))
+    return tuple(found)
+
+
+def base_uid(series_uid: str) -> str:
+    """The Series Instance UID without the number of the volume."""
+    return series_uid.partition("#")[0]
+
+
+def left_out(refs: Iterable[SeriesRef]) -> Mapping[str, Counter[str]]:
+    """Copies and localizers by the series that they belong to: Series Instance UID to reason code to number."""
+    found: dict[str, Counter[str]] = defaultdict(Counter)
+    for ref in refs:
+        code = ref.reason.partition(":")[0]
+        if ref.status == "ignored" and code in ("DUPLICATE_FILE", "LOCALIZER"):
+            uid = _uid_of(ref)
+            if uid:
+                found[uid][code] += 1
+    return found
+
+
+def _uid_of(ref: SeriesRef) -> str:
+    try:
+        with open_dicom(ref.files[0]) as file:
+            return str(file.dataset.get("SeriesInstanceUID") or "")
+    except FAULTS:
+        return ""
+
+
+def _alike(volumes: Sequence[Fingerprint]) -> list[list[Fingerprint]]:
+    """Volumes of one key and direction, which only a tie tells apart."""
+    groups: list[list[Fingerprint]] = []
+    for volume in volumes:
+        for group in groups:
+            if group[0].first.key == volume.first.key and same_direction(group[0].first, volume.first):
+                group.append(volume)
+                break
+        else:
+            groups.append([volume])
+    return groups
+
+
+def _deciding_ties(groups: Sequence[Sequence[Fingerprint]]) -> tuple[str, ...]:
+    """The first tie that tells the volumes of every group apart, as ingest takes it; else all that differ."""
+    for at, name in enumerate(TIE_NAMES):
+        if all(_tells_apart(group, at) for group in groups):
+            return (name,)
+    return tuple(name for at, name in enumerate(TIE_NAMES) if any(_differs(group, at) for group in groups))
+
+
+def _differs(group: Sequence[Fingerprint], at: int) -> bool:
+    return len({value for volume in group for value in volume.ties[at]}) > 1
+
+
+def _tells_apart(group: Sequence[Fingerprint], at: int) -> bool:
+    values = [volume.ties[at] for volume in group]
+    return all(len(value) == 1 for value in values) and len(set(values)) == len(group)

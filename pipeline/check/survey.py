@@ -1,0 +1,139 @@
+"""Look at every series below the folders given: what it is, whether it would be scored, and why."""
+
+import dataclasses
+import time
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pipeline.check.codecs import decoders_here, syntaxes_found
+from pipeline.check.grouping import Fingerprint, base_uid, fingerprint, left_out, split_by
+from pipeline.check.one_series import headed, read
+from pipeline.check.records import Check, Timing
+from pipeline.check.row import SeriesCheck
+from pipeline.errors import ScanError, SourceError
+from pipeline.ingest.scan_folder import scan_sources
+from pipeline.scan import SeriesRef
+from pipeline.watch import Watch
+
+if TYPE_CHECKING:  # torch takes seconds to import, and is needed with a bundle only
+    from pipeline.check.trial import Trial
+
+
+@dataclass(slots=True)
+class Gathered:
+    """What many series tell together, gathered one by one so that no header is kept.
+
+    Attributes:
+        syntaxes: Transfer Syntax UID to number of files.
+        volumes: Series Instance UID to the volumes that were made of it.
+    """
+
+    syntaxes: Counter[str] = field(default_factory=Counter)
+    volumes: dict[str, list[Fingerprint]] = field(default_factory=lambda: defaultdict(list))
+
+    def row(self, number: int, ref: SeriesRef) -> SeriesCheck:
+        """Look at the headers of one series."""
+        row, look = headed(number, ref)
+        if look and ref.volume == 0:
+            self.syntaxes.update(look.syntaxes)
+        if look and look.frames:
+            self.volumes[base_uid(ref.series_uid)].append(fingerprint(look.frames, placed=ref.geometry == "patient"))
+        return row
+
+    def explained(self, rows: Sequence[SeriesCheck]) -> list[SeriesCheck]:
+        """The rows with what each was split by, and what was left out of its series."""
+        reasons = {uid: split_by(volumes) for uid, volumes in self.volumes.items()}
+        apart = left_out(row.ref for row in rows)
+        told: set[str] = set()  # what was left out is told once, in the first volume of a series
+        explained = []
+        for row in rows:
+            uid = base_uid(row.ref.series_uid)
+            copies: Mapping[str, int] = apart.get(uid, {}) if uid not in told else {}
+            told.add(uid)
+            split = reasons.get(uid) or row.split_by
+            explained.append(dataclasses.replace(row, split_by=split, left_out=tuple(sorted(copies.items()))))
+        return explained
+
+
+def check_sources(
+    sources: Sequence[Path], *, trial: "Trial | None" = None, headers_only: bool = False, watch: Watch | None = None
+) -> Check:
+    """Find all series and look at each of them once; nothing is written.
+
+    Args:
+        sources: Folders or single files.
+        trial: A bundle to hold them against.
+        headers_only: Whether to leave the pixels alone.
+        watch: Where progress is told.
+
+    Raises:
+        SourceError: If a source is missing, or nothing at all is found.
+    """
+    watch = watch or Watch()
+    start = time.perf_counter()
+    refs = scan_sources(sources, progress=watch.count("reading headers", 0))
+    if not refs:
+        raise SourceError("check: nothing found in the sources given")
+    timing = Timing(header_seconds=time.perf_counter() - start)
+    gathered = Gathered()
+    rows = gathered.explained([gathered.row(number, ref) for number, ref in enumerate(refs, start=1)])
+    if headers_only:
+        rows = [_judged(row, trial) for row in rows]
+    else:
+        rows, timing = _read_all(rows, trial, timing, watch)
+    decoders = decoders_here()
+    return Check(
+        rows=tuple(rows),
+        syntaxes=syntaxes_found(gathered.syntaxes, decoders),
+        decoders=tuple(decoders.values()),
+        bundle=trial.facts if trial else None,
+        timing=None if headers_only else timing,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        version=version("scanshift"),
+    )
+
+
+def _read_all(
+    rows: Sequence[SeriesCheck], trial: "Trial | None", timing: Timing, watch: Watch
+) -> tuple[list[SeriesCheck], Timing]:
+    """Read every sound series, and time it."""
+    sound = sum(row.ref.status == "ok" for row in rows)
+    step = watch.bar("reading pixels", sound)
+    shelf = trial.new_shelf() if trial else None
+    done = []
+    start = time.perf_counter()
+    for row in rows:
+        if row.ref.status == "ok":
+            row, slices = read(_seen(row, trial), trial)
+            if shelf and slices is not None:
+                shelf.offer(slices)
+            step(1)
+        done.append(row)
+    timing = dataclasses.replace(timing, series=sound, read_seconds=time.perf_counter() - start)
+    if trial and shelf:
+        watch.note("timing the network")
+        timing = trial.timed(timing, shelf, [row.ref for row in done if row.ref.status == "ok"])
+    return done, timing
+
+
+def _judged(row: SeriesCheck, trial: "Trial | None") -> SeriesCheck:
+    """A row whose pixels are not read, refused where the bundle is for other scans."""
+    row = _seen(row, trial)
+    if trial is None or row.ref.status != "ok":
+        return row
+    try:
+        trial.require_applicable(row.ref)
+    except ScanError as error:
+        return row.refused(str(error))
+    return row
+
+
+def _seen(row: SeriesCheck, trial: "Trial | None") -> SeriesCheck:
+    if trial is None or row.ref.status != "ok":
+        return row
+    return dataclasses.replace(row, seen=trial.seen(row.ref))
