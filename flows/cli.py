@@ -112,6 +112,7 @@ def _check(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--out", type=Path, metavar="OUT", help="for check.html, check.json and series.csv")
     command.add_argument("--names", action="store_true", help="show sources and UIDs; for your own eyes")
     command.add_argument("--headers-only", action="store_true", help="leave the pixels alone")
+    _archives(command)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
 
 

@@ -16,7 +16,8 @@ from pipeline.ingest.intake import take_in
 def run_intake(request: str) -> dict[str, Any]:
     """Ingest what the request names."""
     asked = read_request(request)
-    return take_in(asked.sources, asked.space, make_watch(run=Path(asked.run)))
+    archives = bool(asked.options.get("archives"))
+    return take_in(asked.sources, asked.space, make_watch(run=Path(asked.run)), archives=archives)
 
 
 ingest_task = task(name="ingest", cache_policy=NO_CACHE)(sealed(run_intake))

@@ -27,7 +27,8 @@ def run_find(request: str) -> list[str]:
     asked = read_request(request)
     watch = make_watch(run=Path(asked.run))
     device = asked.options["device"]
-    plan = plan_scores(Path(asked.sources[0]), Path(asked.bundle), asked.space, device=device, watch=watch)
+    folder, archives = Path(asked.sources[0]), bool(asked.options.get("archives"))
+    plan = plan_scores(folder, Path(asked.bundle), asked.space, device=device, watch=watch, archives=archives)
     watch.note(", ".join(f"{count} {what}" for what, count in plan.counts().items()))
     return [str(path) for path in write_plan(plan, Path(asked.run))]
 

@@ -18,12 +18,14 @@ def count_line(counts: Mapping[str, int]) -> str:
 
 def convert(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift convert`."""
+    from pipeline.ingest.archives import passing_archives
     from pipeline.ingest.convert import convert as convert_series
     from pipeline.ingest.scan_folder import scan_sources
 
     watch = make_watch(options.json)
-    refs = scan_sources(options.sources, progress=watch.count("reading headers", 0))
-    rows = convert_series(refs, options.out)
+    with passing_archives(everywhere=options.archives) as archives:
+        refs = scan_sources(options.sources, progress=watch.count("reading headers", 0), archives=archives)
+        rows = convert_series(refs, options.out)
     counts: dict[str, int] = {}
     for row in rows:
         counts[row.status] = counts.get(row.status, 0) + 1
@@ -33,10 +35,13 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
 
 def labels(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift labels`."""
+    from pipeline.ingest.archives import passing_archives
     from pipeline.ingest.scan_folder import scan_sources
     from pipeline.prepare.template import write_template
 
-    refs = scan_sources([options.folder], progress=make_watch(options.json).count("reading headers", 0))
+    progress = make_watch(options.json).count("reading headers", 0)
+    with passing_archives(everywhere=options.archives) as archives:
+        refs = scan_sources([options.folder], progress=progress, archives=archives)
     found = write_template(options.folder, options.out, refs)
     return {
         "labels": str(options.out),

@@ -3,13 +3,17 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Literal
 
 from pipeline.errors import Reason, SourceError
 
 OWN_FOLDER = ".scanshift"
-ARCHIVES = (".zip", ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+ZIP = ".zip"
+ARCHIVES = (ZIP, ".tar", ".tgz", ".tar.gz", ".tar.bz2", ".tar.xz", ".7z", ".rar")
+IGNORED = (Reason.ARCHIVE, Reason.LINK_OUTSIDE, Reason.DUPLICATE_FILE, Reason.NOT_AN_IMAGE)
+Zips = Literal["none", "given", "all"]  # which zip archives are to be opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +25,30 @@ class FoundFile:
         source: POSIX path relative to the folder given; a single file given is its own name. Bytes that are
             no UTF-8 are written as backslash escapes.
         reason: Why it is not opened, code first; empty for a file to be read.
+        archive: Whether it is a zip archive to be opened, whose members take its place.
+        damaged: Whether it is known to be damaged, as `reason` says, but may tell which series it belongs to.
     """
 
     path: Path
     source: str
     reason: str = ""
+    archive: bool = False
+    damaged: bool = False
+
+    @property
+    def status(self) -> Literal["ok", "refused", "ignored"]:
+        """What `reason` makes of it."""
+        if not self.reason:
+            return "ok"
+        return "ignored" if self.reason.startswith(IGNORED) else "refused"
 
 
-def find_files(sources: Sequence[Path]) -> Iterator[FoundFile]:
+def find_files(sources: Sequence[Path], zips: Zips = "none") -> Iterator[FoundFile]:
     """Walk every folder given, and its sub-folders, in the order of `source`.
+
+    Args:
+        sources: Folders and single files.
+        zips: Which zip archives are marked to be opened; the others get a reason.
 
     Raises:
         SourceError: If a path given is missing or cannot be listed.
@@ -37,9 +56,10 @@ def find_files(sources: Sequence[Path]) -> Iterator[FoundFile]:
     for given in sources:
         top = given.absolute()
         if top.is_dir():
-            yield from sorted(_walk(top, top, top.resolve()), key=lambda found: found.source)
+            walk = _walk(top, top, top.resolve())
+            yield from sorted((_told(found, zips == "all") for found in walk), key=lambda found: found.source)
         elif top.exists():
-            yield _found(top, top.name)
+            yield _told(_found(top, top.name), zips != "none")
         else:
             raise SourceError(f"{given}: no such file or folder")
 
@@ -89,5 +109,14 @@ def _found(path: Path, source: str) -> FoundFile:
     if not regular:
         return FoundFile(path, source, f"{Reason.NOT_AN_IMAGE}: not a regular file")
     if path.name.lower().endswith(ARCHIVES):
-        return FoundFile(path, source, f"{Reason.ARCHIVE}: archive, not opened; unpack it first")
+        return FoundFile(path, source, f"{Reason.ARCHIVE}: archive, not opened; unpack it first", archive=True)
     return FoundFile(path, source)
+
+
+def _told(found: FoundFile, opened: bool) -> FoundFile:
+    """The file as it is; an archive as one to be opened, or with the reason why not."""
+    if not found.archive:
+        return found
+    if opened and found.path.name.lower().endswith(ZIP):
+        return replace(found, reason="")
+    return replace(found, archive=False)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import ScanError
+from pipeline.ingest.archives import workspace_archives
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
@@ -17,8 +18,14 @@ from pipeline.watch import Watch
 from pipeline.workspace import Workspace
 
 
-def take_in(sources: Sequence[str], workspace: Workspace, watch: Watch) -> dict[str, Any]:
+def take_in(sources: Sequence[str], workspace: Workspace, watch: Watch, *, archives: bool = False) -> dict[str, Any]:
     """Ingest sources into a workspace's catalogue; every series is read once, to see that it can be.
+
+    Args:
+        sources: Folders and files.
+        workspace: Where the catalogue lies, and where archives are unpacked.
+        watch: Told of progress.
+        archives: Whether zip archives found in folders are opened too.
 
     Returns:
         `counts`: status to number of series and files; `reasons`: code to number; `catalog`, `quarantine`: paths.
@@ -28,7 +35,9 @@ def take_in(sources: Sequence[str], workspace: Workspace, watch: Watch) -> dict[
     """
     with contextlib.closing(Catalog(workspace.catalog_url)) as catalog:
         paths = [Path(source) for source in sources]
-        found = scan_sources(paths, catalog=catalog, progress=watch.count("reading headers", 0))
+        places = workspace_archives(workspace, everywhere=archives)
+        progress = watch.count("reading headers", 0)
+        found = scan_sources(paths, catalog=catalog, progress=progress, archives=places)
         bar = watch.bar("reading pixels", len(found))
         refs = [_proved(ref, bar) for ref in found]
         catalog.record(refs)

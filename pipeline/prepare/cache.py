@@ -11,6 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import ScanError
+from pipeline.ingest.archives import trim_archives
+from pipeline.ingest.find import OWN_FOLDER
 from pipeline.ingest.read import read_scan
 from pipeline.prepare.samples import Preparation, Sample, prepare
 from pipeline.scan import SeriesRef
@@ -73,23 +75,23 @@ class SampleStore:
 
 
 def trim(folder: Path, *, cap_bytes: int = CAP_BYTES, keep: Iterable[Path] = ()) -> int:
-    """Delete the files used longest ago until a folder is under its cap.
+    """Delete the files used longest ago until a folder is under its cap; unpacked archives have the same cap apart.
 
     Returns:
         Bytes deleted.
     """
-    kept = set(keep)
+    kept, unpacked = set(keep), folder / "archives" / OWN_FOLDER
     found: list[tuple[float, int, Path]] = []
     for path in folder.rglob("*"):
         with contextlib.suppress(FileNotFoundError):  # another run may be trimming too
-            if path.is_file() and path not in kept:
+            if path.is_file() and path not in kept and not path.is_relative_to(unpacked):
                 state = path.stat()
                 found.append((state.st_mtime, state.st_size, path))
     total = sum(size for _, size, _ in found)
-    deleted = 0
+    freed = 0
     for _, size, path in sorted(found):
-        if total - deleted <= cap_bytes:
+        if total - freed <= cap_bytes:
             break
         path.unlink(missing_ok=True)
-        deleted += size
-    return deleted
+        freed += size
+    return freed + trim_archives(unpacked, cap_bytes)

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from pipeline.errors import SourceError
+from pipeline.ingest.find import ZIP
 from pipeline.scan import SeriesRef
 from pipeline.workspace import safe_cell, whole_file
 
@@ -35,17 +36,24 @@ def write_template(folder: Path, path: Path, refs: Sequence[SeriesRef]) -> dict[
     shared = Counter(ref.source for ref in usable)
     above = {str(parent) for ref in usable for parent in PurePosixPath(ref.source).parents}
     base = path.absolute().parent.resolve()
+    root = folder.resolve() if folder.is_dir() else folder.absolute().parent.resolve()
     with whole_file(path, private=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["path", "series_uid", "label", "patient", "site", "split"])
         for ref in usable:
-            there = folder.resolve() / ref.source if folder.is_dir() else folder.resolve()
+            there = root / ref.source
             name = Path(os.path.relpath(there, base)).as_posix()
             label = safe_cell(PurePosixPath(ref.source).parts[0]) if classes else ""
             several = shared[ref.source] > 1 or ref.source in above  # the path alone would name further series
-            uid = safe_cell(ref.series_uid) if several else ""
-            writer.writerow(["" if several else name, uid, label, "", "", ""])
+            by_uid = several or _in_archive(there)
+            uid = safe_cell(ref.series_uid) if by_uid else ""
+            writer.writerow(["" if by_uid else name, uid, label, "", "", ""])
     return {"rows": len(usable), "labelled": len(usable) if classes else 0}
+
+
+def _in_archive(place: Path) -> bool:
+    """Whether a series lies in a zip archive, where no path leads; the catalogue finds it by its UID."""
+    return any(part.suffix.lower() == ZIP and part.is_file() for part in (place, *place.parents))
 
 
 def class_folders(refs: Sequence[SeriesRef]) -> bool:

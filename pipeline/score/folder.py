@@ -9,6 +9,7 @@ from typing import Any
 
 from models.bundle import open_bundle
 from pipeline.errors import SourceError
+from pipeline.ingest.archives import workspace_archives
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
@@ -67,8 +68,10 @@ def sole_run(state: Workspace, out: Path) -> Iterator[None]:
         yield
 
 
-def plan_scores(folder: Path, bundle: Path, state: Workspace, *, device: str, watch: Watch) -> ScorePlan:
-    """Find the series below a folder and which of them are not scored yet.
+def plan_scores(
+    folder: Path, bundle: Path, state: Workspace, *, device: str, watch: Watch, archives: bool = False
+) -> ScorePlan:
+    """Find the series below a folder, or in a zip archive, and which of them are not scored yet.
 
     Raises:
         SourceError: If the folder is missing, unreadable or empty.
@@ -79,7 +82,9 @@ def plan_scores(folder: Path, bundle: Path, state: Workspace, *, device: str, wa
     read_record(opened)
     key = run_key(opened.digest, choose_device(device))
     with contextlib.closing(Catalog(state.catalog_url)) as catalog:
-        refs = scan_sources([folder], catalog=catalog, progress=watch.count("reading headers", 0))
+        places = workspace_archives(state, everywhere=archives)
+        progress = watch.count("reading headers", 0)
+        refs = scan_sources([folder], catalog=catalog, progress=progress, archives=places)
     if not refs:  # such as a share that is not mounted; an earlier scores.csv stays
         raise SourceError(f"{folder}: nothing found to score")
     ledger = Ledger(state.root / "ledger.jsonl")

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from pydicom.dataset import Dataset
 
 from pipeline.errors import SourceError
 from pipeline.ingest.find import find_files
@@ -115,3 +116,38 @@ def test_mess_is_told_apart(tmp_path, shared_folder):
     }
     found = {source: told.replace("TRUNCATED_FILE", "TRUNCATED") for source, told in found.items()}
     assert found == expected
+
+
+def test_dicomdir_that_names_a_file_outside_opens_nothing_outside(tmp_path, slices, write):
+    """DirectoryRecordSequence -> ReferencedFileID ..\\SECRET, as in the traversal that pydicom 3.0.2 closed."""
+    write(slices.dataset(0), tmp_path / "SECRET")
+    (tmp_path / "in").mkdir()
+    record = Dataset()
+    record.DirectoryRecordType = "IMAGE"
+    record.ReferencedFileID = ["..", "SECRET"]
+    index = Dataset()
+    index.SOPClassUID, index.SOPInstanceUID = "1.2.840.10008.1.3.10", "1.2.3.98"
+    index.DirectoryRecordSequence = [record]
+    write(index, tmp_path / "in" / "DICOMDIR")
+    for source in ("in", "in/DICOMDIR"):
+        opened, told = _watched(tmp_path / source)
+        assert told == "DICOMDIR ignored NO_PIXELS"
+        assert any(name.endswith("DICOMDIR") for name in opened)
+        assert not any("SECRET" in name for name in opened)
+
+
+WATCH = """
+import sys
+from pathlib import Path
+from pipeline.ingest.scan_folder import scan_sources
+sys.addaudithook(lambda event, args: event == "open" and print("opened", args[0]))
+for ref in scan_sources([Path(sys.argv[1])]):
+    print(ref.source, ref.status, ref.reason.partition(":")[0])
+"""
+
+
+def _watched(source):
+    """Names of the files that another process opens to scan a source, and the last line that it prints."""
+    done = subprocess.run([sys.executable, "-c", WATCH, str(source)], capture_output=True, text=True, check=True)
+    *opened, told = done.stdout.splitlines()
+    return opened, told

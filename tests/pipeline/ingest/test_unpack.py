@@ -1,0 +1,292 @@
+"""Archives that lie, are damaged or would do harm: each costs a row, and nothing is written outside."""
+
+import stat
+import struct
+import zipfile
+import zlib
+
+import numpy as np
+import pytest
+
+from pipeline.errors import DiskSpaceError
+from pipeline.ingest import unpack as unpacking
+from pipeline.ingest import zip_directory
+from pipeline.ingest.archives import Archives
+from pipeline.ingest.catalog import Catalog
+from pipeline.ingest.scan_folder import scan_sources
+
+
+@pytest.fixture
+def archives(tmp_path):
+    return Archives(tmp_path / "unpacked", everywhere=True)
+
+
+@pytest.fixture
+def series(tmp_path, slices, write_all):
+    return write_all(slices, tmp_path / "series")
+
+
+def pack(path, files, *, compression=zipfile.ZIP_DEFLATED):
+    """A zip of (name, bytes) pairs, by the standard library; ZipInfo in place of a name is taken as it is."""
+    with zipfile.ZipFile(path, "w", compression) as archive:
+        for name, content in files:
+            archive.writestr(name, content)
+    return path
+
+
+def outcomes(sources, archives):
+    refs = scan_sources(sources if isinstance(sources, list) else [sources], archives=archives)
+    return {ref.source: f"{ref.status} {ref.reason.partition(':')[0]}".strip() for ref in refs}
+
+
+def files_of(series, folder=""):
+    return [(f"{folder}{path.name}", path.read_bytes()) for path in series]
+
+
+def entry(name, content, *, method=0, flags=0, size=None, packed=None, crc=None, mode=0, offset=None, at=0):
+    """Local header with data, and directory entry, by hand."""
+    data = content if packed is None else packed
+    size = len(content) if size is None else size
+    crc = zlib.crc32(content) if crc is None else crc
+    common = struct.pack("<5H3L2H", 20, flags, method, 0, 33, crc, len(data), size, len(name), 0)
+    local = b"PK\3\4" + common + name + data
+    start = at if offset is None else offset
+    central = b"PK\1\2" + struct.pack("<H", 3 << 8) + common + struct.pack("<3H2L", 0, 0, 0, mode << 16, start) + name
+    return local, central
+
+
+def by_hand(path, entries):
+    """A zip of entries, each the arguments of `entry`."""
+    body, directory = b"", b""
+    for name, content, claims in entries:
+        local, central = entry(name, content, at=len(body), **claims)
+        body, directory = body + local, directory + central
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, len(entries), len(entries), len(directory), len(body), 0)
+    path.write_bytes(body + directory + end)
+    return path
+
+
+HOSTILE_NAMES = {
+    b"/etc/passwd": "refused CORRUPT_FILE",
+    b"../up": "refused CORRUPT_FILE",
+    b"a/../../up": "refused CORRUPT_FILE",
+    b"..\\..\\up": "refused CORRUPT_FILE",
+    b"\\\\server\\share": "refused CORRUPT_FILE",
+    b"C:\\windows\\x": "refused CORRUPT_FILE",
+    b"c:x": "refused CORRUPT_FILE",
+    b"nul\0.dcm": "refused CORRUPT_FILE",
+    b"line\nbreak": "refused CORRUPT_FILE",
+    b"": "refused CORRUPT_FILE",
+    b"folder/": "refused CORRUPT_FILE",
+    b"n" * 256: "refused CORRUPT_FILE",
+}
+
+
+def test_hostile_names_cost_a_row_each_and_write_nothing(tmp_path, archives, slices, write):
+    good = write(slices.dataset(0), tmp_path / "good").read_bytes()
+    entries = [(name, b"text", {}) for name in HOSTILE_NAMES] + [(b"win\\dows\\good", good, {})]
+    by_hand(tmp_path / "a.zip", entries)
+    before = {path for path in tmp_path.rglob("*") if archives.folder not in path.parents}
+    found = outcomes(tmp_path / "a.zip", archives)
+    told = {f"a.zip/#{n}": told for n, told in enumerate(HOSTILE_NAMES.values(), start=1)}
+    assert found == {**told, "a.zip/win/dows/good": "ok"}
+    assert {path for path in tmp_path.rglob("*") if archives.folder not in path.parents} == before | {archives.folder}
+    assert len(list(archives.folder.rglob("0*"))) == 1
+
+
+def test_names_that_are_no_utf8_are_escaped(tmp_path, archives):
+    by_hand(tmp_path / "a.zip", [(b"r\xf6ntgen", b"text", {"flags": 1 << 11}), (b"\xc3\xb6", b"text 2", {})])
+    assert set(outcomes(tmp_path / "a.zip", archives)) == {"a.zip/r\\xf6ntgen", "a.zip/ö"}
+
+
+@pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO, stat.S_IFDIR])
+def test_links_and_devices_are_not_made(tmp_path, archives, kind):
+    by_hand(tmp_path / "a.zip", [(b"x.dcm", b"../../etc/passwd", {"mode": kind | 0o777})])
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip/x.dcm": "ignored NOT_AN_IMAGE"}
+    assert not list(archives.folder.rglob("0*"))
+
+
+@pytest.mark.parametrize(
+    ("claims", "words"),
+    [
+        ({"flags": 1}, "UNREADABLE: encrypted"),
+        ({"flags": 1 << 6}, "UNREADABLE: encrypted"),
+        ({"method": 93}, "UNREADABLE: compressed by method 93"),
+        ({"crc": 1}, "CORRUPT_FILE: its checksum"),
+        ({"size": 3}, "CORRUPT_FILE: unpacks to more bytes"),
+        ({"size": 400}, "CORRUPT_FILE: unpacks to 4 bytes, expected 400"),
+        ({"method": 8, "packed": b"\xff\xff"}, "CORRUPT_FILE: its compressed data"),
+    ],
+)
+def test_a_bad_member_costs_its_own_row(tmp_path, archives, claims, words):
+    by_hand(tmp_path / "a.zip", [(b"bad.txt", b"text", claims), (b"good.txt", b"other text", {})])
+    bad, good = scan_sources([tmp_path / "a.zip"], archives=archives)
+    assert (bad.status, good.status) == ("refused", "ignored")
+    assert bad.reason.startswith(words)
+    assert good.reason.startswith("NOT_AN_IMAGE")
+
+
+@pytest.mark.parametrize(("at", "junk", "words"), [(0, b"JUNK", "no header"), (30, b"odd", "its header has another")])
+def test_a_member_without_its_header_costs_its_own_row(tmp_path, archives, at, junk, words):
+    path = by_hand(tmp_path / "a.zip", [(b"bad.txt", b"text", {}), (b"good.txt", b"other text", {})])
+    content = bytearray(path.read_bytes())
+    content[at : at + len(junk)] = junk
+    path.write_bytes(content)
+    bad, good = scan_sources([path], archives=archives)
+    assert bad.reason.startswith(f"CORRUPT_FILE: {words}")
+    assert good.reason.startswith("NOT_AN_IMAGE")
+
+
+def test_a_slice_with_a_wrong_checksum_refuses_its_series(tmp_path, series, archives, slices, write):
+    other = write(slices.dataset(0, SeriesInstanceUID="1.9", SOPInstanceUID="1.9.1"), tmp_path / "o").read_bytes()
+    files = [(path.name.encode(), path.read_bytes(), {"crc": 1} if n == 0 else {}) for n, path in enumerate(series)]
+    by_hand(tmp_path / "a.zip", [*files, (b"other", other, {})])
+    whole, spoilt = sorted(scan_sources([tmp_path / "a.zip"], archives=archives), key=lambda ref: ref.status)
+    assert (whole.series_uid, whole.status) == ("1.9", "ok")
+    assert (spoilt.series_uid, spoilt.status, len(spoilt.files)) == (slices.uid, "refused", 10)
+    assert spoilt.reason.startswith("CORRUPT_FILE: its checksum")
+
+
+def test_a_wrong_checksum_is_not_forgotten_by_the_catalogue(tmp_path, series, archives):
+    by_hand(tmp_path / "a.zip", [(b"x.dcm", series[0].read_bytes(), {"crc": 1})])
+    catalog = Catalog("sqlite://")
+    for _ in range(2):
+        (ref,) = scan_sources([tmp_path / "a.zip"], archives=archives, catalog=catalog)
+        assert ref.status == "refused"
+
+
+def test_two_members_of_one_name_are_both_refused(tmp_path, series, archives):
+    by_hand(tmp_path / "a.zip", [(b"x", b"one", {}), (b"x", b"two", {}), (b"y", b"three", {})])
+    refs = scan_sources([tmp_path / "a.zip"], archives=archives)
+    assert [(ref.source, ref.status) for ref in refs] == [
+        ("a.zip/x", "refused"),
+        ("a.zip/x", "refused"),
+        ("a.zip/y", "ignored"),
+    ]
+
+
+def test_an_archive_in_an_archive_is_not_opened(tmp_path, series, archives):
+    inner = pack(tmp_path / "inner.zip", files_of(series)).read_bytes()
+    pack(tmp_path / "a.zip", [("inner.zip", inner), ("disguised.dcm", inner), ("plain", inner)])
+    assert outcomes(tmp_path / "a.zip", archives) == {
+        "a.zip/inner.zip": "ignored ARCHIVE",
+        "a.zip/disguised.dcm": "refused NOT_DICOM",
+        "a.zip/plain": "ignored ARCHIVE",
+    }
+
+
+def test_members_that_share_bytes_refuse_the_archive(tmp_path, archives):
+    kernel = zlib.compress(b"\0" * 10**6, 9)[2:-4]
+    by_hand(tmp_path / "a.zip", [(b"a", b"\0" * 10**6, {"method": 8, "packed": kernel}), (b"a", b"", {"offset": 0})])
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip": "refused CORRUPT_FILE"}
+    assert list(archives.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "words"),
+    [
+        (2**32 - 2, "unpacks to 4294967294 bytes"),
+        (100 * 2**20, "times its size"),
+    ],
+)
+def test_a_bomb_is_refused_before_it_is_unpacked(tmp_path, archives, monkeypatch, size, words):
+    monkeypatch.setattr(unpacking, "MAX_BYTES", 2**31)
+    by_hand(tmp_path / "a.zip", [(b"bomb", b"x", {"method": 8, "size": size})])
+    (ref,) = scan_sources([tmp_path / "a.zip"], archives=archives)
+    assert ref.reason.startswith("OVER_BUDGET")
+    assert words in ref.reason
+    assert list(archives.folder.iterdir()) == []
+
+
+def test_a_bomb_that_understates_its_size_is_cut_off(tmp_path, archives):
+    packed = zlib.compress(b"\0" * 50 * 2**20, 9)[2:-4]
+    by_hand(tmp_path / "a.zip", [(b"bomb", b"", {"method": 8, "size": 1000, "packed": packed})])
+    (ref,) = scan_sources([tmp_path / "a.zip"], archives=archives)
+    assert ref.reason.startswith("CORRUPT_FILE: unpacks to more bytes")
+    assert sum(path.stat().st_size for path in archives.folder.rglob("0*")) <= 1000
+
+
+def test_many_entries_are_refused_before_they_cost_memory(tmp_path, archives, monkeypatch):
+    monkeypatch.setattr(zip_directory, "MAX_ENTRIES", 20)
+    pack(tmp_path / "a.zip", [(f"{n}", b"") for n in range(21)])
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip": "refused OVER_BUDGET"}
+
+
+def test_a_directory_that_is_huge_is_not_read(tmp_path, archives, monkeypatch):
+    monkeypatch.setattr(zip_directory, "MAX_DIRECTORY_BYTES", 100)
+    pack(tmp_path / "a.zip", [("n" * 100, b"")])
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip": "refused OVER_BUDGET"}
+
+
+def test_an_archive_larger_than_the_disk_costs_one_row(tmp_path, series, archives, monkeypatch):
+    def full(_folder, _needed):
+        raise DiskSpaceError("full")
+
+    monkeypatch.setattr(unpacking, "require_space", full)
+    pack(tmp_path / "a.zip", files_of(series))
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip": "refused OVER_BUDGET"}
+
+
+def test_a_damaged_archive_costs_one_row_wherever_it_is_cut(tmp_path, series, archives):
+    whole = pack(tmp_path / "whole.zip", files_of(series[:2])).read_bytes()
+    (tmp_path / "in").mkdir()
+    for length in range(0, len(whole), 97):
+        (tmp_path / "in" / "a.zip").write_bytes(whole[:length])
+        (told,) = outcomes(tmp_path / "in", archives).values()
+        assert told in {"refused EMPTY_FILE", "refused TRUNCATED_FILE", "refused CORRUPT_FILE"}
+    (tmp_path / "in" / "a.zip").write_bytes(whole[:-30])
+    assert outcomes(tmp_path / "in", archives) == {"a.zip": "refused TRUNCATED_FILE"}
+
+
+def test_damage_anywhere_never_escapes(tmp_path, series, archives):
+    whole = pack(tmp_path / "whole.zip", files_of(series[:2])).read_bytes()
+    (tmp_path / "in").mkdir()
+    chance = np.random.default_rng(0)
+    for _ in range(200):
+        content = np.frombuffer(whole, np.uint8).copy()
+        at = chance.integers(0, len(whole), 3)
+        at[0] = len(whole) - 1 - at[0] % 250  # most of what can go wrong is in the directory
+        content[at] = chance.integers(0, 256, 3)
+        (tmp_path / "in" / "a.zip").write_bytes(content.tobytes())
+        assert set(outcomes(tmp_path / "in", archives).values()) <= {
+            "ok",
+            "refused CORRUPT_FILE",
+            "refused CORRUPT_HEADER",
+            "refused OVER_BUDGET",
+            "refused UNREADABLE",
+            "refused TRUNCATED_FILE",
+            "ignored NOT_AN_IMAGE",
+            "ignored ARCHIVE",
+        }
+
+
+def test_an_archive_behind_other_bytes_is_read(tmp_path, series, archives):
+    whole = pack(tmp_path / "whole.zip", files_of(series)).read_bytes()
+    (tmp_path / "self.zip").write_bytes(b"MZ program that unpacks itself" + whole)
+    assert outcomes(tmp_path / "self.zip", archives) == {"self.zip": "ok"}
+
+
+def test_zip64_is_read(tmp_path, series, archives):
+    with zipfile.ZipFile(tmp_path / "a.zip", "w", zipfile.ZIP_STORED) as archive:
+        for name, content in files_of(series):
+            with archive.open(zipfile.ZipInfo(name), "w", force_zip64=True) as member:
+                member.write(content)
+    content = bytearray((tmp_path / "a.zip").read_bytes())
+    at = content.rfind(b"PK\5\6")
+    size, offset = struct.unpack_from("<2L", content, at + 12)
+    end64 = struct.pack("<4sQ2H2L4Q", b"PK\6\6", 44, 45, 45, 0, 0, 10, 10, size, offset)
+    locator = struct.pack("<4sLQL", b"PK\6\7", 0, at, 1)
+    content[at:] = end64 + locator + struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 0xFFFF, 0xFFFF, 2**32 - 1, 2**32 - 1, 0)
+    (tmp_path / "a.zip").write_bytes(content)
+    assert zipfile.ZipFile(tmp_path / "a.zip").testzip() is None
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip": "ok"}
+
+
+def test_sizes_of_64_bits_are_taken_from_the_extra_field(tmp_path, archives):
+    local, _ = entry(b"x", b"text")
+    common = struct.pack("<5H3L2H", 45, 0, 0, 0, 33, zlib.crc32(b"text"), 2**32 - 1, 2**32 - 1, 1, 20)
+    central = b"PK\1\2" + struct.pack("<H", 45) + common + struct.pack("<3H2L", 0, 0, 0, 0, 0) + b"x"
+    central += struct.pack("<2H2Q", 1, 16, 4, 4)
+    end = struct.pack("<4s4H2LH", b"PK\5\6", 0, 0, 1, 1, len(central), len(local), 0)
+    (tmp_path / "a.zip").write_bytes(local + central + end)
+    assert outcomes(tmp_path / "a.zip", archives) == {"a.zip/x": "ignored NOT_AN_IMAGE"}
