@@ -13,6 +13,7 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
     from pipeline.check.as_text import text_lines
     from pipeline.check.survey import check_sources
     from pipeline.check.write import FILES, write_check
+    from pipeline.ingest.archives import passing_archives
 
     if options.out:
         require_writable(options.out)
@@ -21,8 +22,14 @@ def check(options: argparse.Namespace) -> dict[str, Any]:
         from pipeline.check.trial import load_trial
 
         trial = load_trial(options.bundle, options.device)
-    watch = make_watch(options.json)
-    found = check_sources(options.sources, trial=trial, headers_only=options.headers_only, watch=watch)
+    with passing_archives(everywhere=options.archives) as archives:
+        found = check_sources(
+            options.sources,
+            trial=trial,
+            headers_only=options.headers_only,
+            archives=archives,
+            watch=make_watch(options.json),
+        )
     lines = text_lines(found, names=options.names)
     if options.out:
         write_check(found, options.out)

@@ -44,7 +44,10 @@ def counts(check: Check) -> dict[str, int]:
 
 
 def reasons(rows: Iterable[SeriesCheck]) -> dict[str, dict[str, Any]]:
-    """Reason code to what would be right, and the numbers of the rows that have it; the most frequent first."""
+    """Reason code to how many it refuses and how many are ignored for it, what would be right, and their numbers.
+
+    The most frequent code comes first.
+    """
     found: dict[str, list[SeriesCheck]] = defaultdict(list)
     for row in rows:
         if row.ref.reason:
@@ -52,8 +55,8 @@ def reasons(rows: Iterable[SeriesCheck]) -> dict[str, dict[str, Any]]:
     ordered = sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
     return {
         code: {
-            "status": members[0].ref.status,
-            "count": len(members),
+            "refused": sum(row.ref.status == "refused" for row in members),
+            "ignored": sum(row.ref.status == "ignored" for row in members),
             "right": remedy(code),
             "numbers": [row.number for row in members],
         }
@@ -111,7 +114,7 @@ def _geometry(proof: GeometryProof) -> dict[str, Any]:
 
 def _trained_on(row: SeriesCheck) -> str | None:
     """`patient`, `content`, `no`, or `unknown` where the series names no patient; None where nothing was compared."""
-    if row.seen is None:
+    if row.seen is None or row.ref.status != "ok":
         return None
     if row.seen.patient:
         return "patient"

@@ -30,8 +30,8 @@ def text_lines(check: Check, *, names: bool = False) -> list[str]:
         if row.belongs or row.ref.status == "refused" or names:
             lines += _row_lines(row, names)
     for code, found in reasons(check.rows).items():
-        which = f"{found['count']} {found['status']} ({numbers(found['numbers'])})"
-        lines.append(f"{code}: {which}. What would be right: {found['right']}")
+        many = ", ".join(f"{found[status]} {status}" for status in ("refused", "ignored") if found[status])
+        lines.append(f"{code}: {many} ({numbers(found['numbers'])}). What would be right: {found['right']}")
     lines += codec_lines(check)
     lines += [line for line in (overlap_words(check), timing_words(check)) if line]
     return [*lines, summary(check)]

@@ -7,6 +7,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydicom import uid
 
+from pipeline.ingest.dicom_file import quiet
 from pipeline.ingest.syntaxes import DECODERS, NATIVE
 
 NO_DECODER = "none here"
@@ -52,7 +53,8 @@ class DecoderHere:
 
 def syntax_name(syntax: str) -> str:
     """A transfer syntax in words; one that the standard does not know is not spelt out."""
-    name: str = uid.UID(syntax).name
+    with quiet():  # a warning would quote what the header holds
+        name: str = uid.UID(syntax).name
     return name if name != syntax else "not in the standard"
 
 

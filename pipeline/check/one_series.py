@@ -75,6 +75,8 @@ def _proof(ref: SeriesRef, look: Look) -> GeometryProof | None:
     if proof.holds and look.damaged:
         words = f"{look.damaged} of {len(ref.files)} headers cannot be understood, so slices may be missing"
         return dataclasses.replace(proof, holds=False, words=words, affine=None)
+    if proof.holds and ref.status == "refused":
+        return dataclasses.replace(proof, words=f"{proof.words}; the series is refused for another reason")
     return proof
 
 

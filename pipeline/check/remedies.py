@@ -4,10 +4,10 @@ from pipeline.errors import Reason
 
 REMEDIES: dict[Reason, str] = {
     Reason.EMPTY_FILE: "Export or copy it again.",
-    Reason.UNREADABLE: "Give read permission; remove links that lead nowhere.",
+    Reason.UNREADABLE: "Give read permission; remove links that lead nowhere; unpack the archive yourself.",
     Reason.NOT_AN_IMAGE: "Nothing, if it is not meant to be one.",
     Reason.NOT_DICOM: "Export it again, or rename it.",
-    Reason.ARCHIVE: "Unpack it into the folder.",
+    Reason.ARCHIVE: "Use --archives, or unpack it into the folder.",
     Reason.LINK_OUTSIDE: "Give the other folder as a source of its own.",
     Reason.DUPLICATE_FILE: "Nothing.",
     Reason.TRUNCATED_FILE: "Copy or send it again.",
@@ -21,6 +21,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.TRUNCATED_PIXELS: "Send the series again; no slice is dropped from it.",
     Reason.OVER_BUDGET: "Check the header; split what is truly that large.",
     Reason.DECODE_FAILED: "Export uncompressed, or send again.",
+    Reason.DECODE_KILLED: "Export uncompressed, or send again.",
     Reason.NOT_FINITE: "Mask them before export.",
     Reason.NO_CONTRAST: "Check the exposure or the export.",
     Reason.NO_POSITION: "Export with the geometry kept.",

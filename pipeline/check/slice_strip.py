@@ -24,6 +24,6 @@ def slice_strip(steps: Steps) -> Markup:
     lines = "".join(f"M{x:g} 6V{HEIGHT - 6}" for x in shown)
     told = f"{len(at)} slices over {span:.4g} mm; {len(odd)} steps outside of the tolerance"
     return Markup(
-        f'<svg class="slices" viewBox="0 0 {WIDTH} {HEIGHT}" role="img" aria-label="{told}">'
+        f'<svg class="slices" viewBox="0 0 {WIDTH} {HEIGHT}" preserveAspectRatio="none" role="img" aria-label="{told}">'
         f'<g class="odd">{gaps}</g><path d="{lines}"/></svg>'
     )

@@ -16,6 +16,7 @@ from pipeline.check.one_series import headed, read
 from pipeline.check.records import Check, Timing
 from pipeline.check.row import SeriesCheck
 from pipeline.errors import ScanError, SourceError
+from pipeline.ingest.archives import Archives
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.scan import SeriesRef
 from pipeline.watch import Watch
@@ -61,7 +62,12 @@ class Gathered:
 
 
 def check_sources(
-    sources: Sequence[Path], *, trial: "Trial | None" = None, headers_only: bool = False, watch: Watch | None = None
+    sources: Sequence[Path],
+    *,
+    trial: "Trial | None" = None,
+    headers_only: bool = False,
+    archives: Archives | None = None,
+    watch: Watch | None = None,
 ) -> Check:
     """Find all series and look at each of them once; nothing is written.
 
@@ -69,6 +75,7 @@ def check_sources(
         sources: Folders or single files.
         trial: A bundle to hold them against.
         headers_only: Whether to leave the pixels alone.
+        archives: As in `scan_sources`.
         watch: Where progress is told.
 
     Raises:
@@ -76,7 +83,7 @@ def check_sources(
     """
     watch = watch or Watch()
     start = time.perf_counter()
-    refs = scan_sources(sources, progress=watch.count("reading headers", 0))
+    refs = scan_sources(sources, progress=watch.count("reading headers", 0), archives=archives)
     if not refs:
         raise SourceError("check: nothing found in the sources given")
     timing = Timing(header_seconds=time.perf_counter() - start)

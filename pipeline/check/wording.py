@@ -71,7 +71,7 @@ def chain_lines(row: SeriesCheck) -> list[Line]:
 
 def training_line(row: SeriesCheck) -> list[Line]:
     """Whether the series was in the bundle's training set."""
-    if row.seen is None:
+    if row.seen is None or row.ref.status != "ok":
         return []
     if row.seen.patient:
         return [("training set", "this patient was in training")]
