@@ -17,10 +17,10 @@ def mark_copies(files: Sequence[FileFacts]) -> list[FileFacts]:
     Args:
         files: In order of their paths.
     """
-    seen: set[tuple[object, ...]] = set()
+    seen: set[str] = set()
     marked: dict[str, FileFacts] = {}
     for file in sorted(files, key=lambda file: file.status != "ok"):  # sound ones first, else in order
-        names = _names(file)
+        names = names_of(file)
         if file.format and file.status == "ok" and seen & names:
             reason = f"{Reason.DUPLICATE_FILE}: a copy of another file, which is read"
             marked[file.path] = dataclasses.replace(file, status="ignored", reason=reason)
@@ -30,13 +30,14 @@ def mark_copies(files: Sequence[FileFacts]) -> list[FileFacts]:
     return [marked.get(file.path, file) for file in files]
 
 
-def _names(file: FileFacts) -> set[tuple[object, ...]]:
-    names: set[tuple[object, ...]] = set()
-    if file.sha256:
-        names.add(("content", file.sha256))
-    if file.sop_uid:
+def names_of(file: FileFacts) -> set[str]:
+    """What a file shares with its copies: its content's hash, its SOP Instance UID with its place; none for junk."""
+    names: set[str] = set()
+    if file.format and file.sha256:
+        names.add(f"content {file.sha256}")
+    if file.format and file.sop_uid:
         position = file.frames[0].position if file.frames and file.geometry == "patient" else None
-        names.add(("instance", file.sop_uid, position))
+        names.add(f"instance {file.sop_uid} {position}")
     return names
 
 

@@ -56,35 +56,43 @@ def find_files(sources: Sequence[Path], zips: Zips = "none") -> Iterator[FoundFi
     for given in sources:
         top = given.absolute()
         if top.is_dir():
-            walk = _walk(top, top, top.resolve())
-            yield from sorted((_told(found, zips == "all") for found in walk), key=lambda found: found.source)
+            yield from (_told(found, zips == "all") for found in _walk(top))
         elif top.exists():
             yield _told(_found(top, top.name), zips != "none")
         else:
             raise SourceError(f"{given}: no such file or folder")
 
 
-def _walk(folder: Path, top: Path, real_top: Path) -> Iterator[FoundFile]:
+def _walk(top: Path) -> Iterator[FoundFile]:
+    """Everything below a folder, in the order of `source`, with no more in memory than the folders on the way."""
+    real_top = top.resolve()
     try:
-        with os.scandir(folder) as scan:
-            entries = list(scan)
+        levels = [iter(_entries(top, ""))]
     except OSError as error:
-        if folder == top:
-            raise SourceError(f"{folder}: cannot be listed ({error.strerror})") from error
-        yield FoundFile(folder, _source(folder, top), f"{Reason.UNREADABLE}: folder cannot be listed")
-        return
-    for entry in entries:
-        path = Path(entry.path)
-        if entry.is_symlink():
-            yield _link(path, _source(path, top), real_top)
-        elif not entry.is_dir(follow_symlinks=False):
-            yield _found(path, _source(path, top))
-        elif entry.name != OWN_FOLDER:
-            yield from _walk(path, top, real_top)
+        raise SourceError(f"{top}: cannot be listed ({error.strerror})") from error
+    while levels:
+        for source, entry in levels[-1]:
+            path = Path(entry.path)
+            if entry.is_symlink():
+                yield _link(path, source, real_top)
+            elif not entry.is_dir(follow_symlinks=False):
+                yield _entry(entry, path, source)
+            elif entry.name != OWN_FOLDER:
+                try:
+                    levels.append(iter(_entries(path, f"{source}/")))
+                except OSError:
+                    yield FoundFile(path, source, f"{Reason.UNREADABLE}: folder cannot be listed")
+                else:
+                    break
+        else:
+            levels.pop()
 
 
-def _source(path: Path, top: Path) -> str:
-    return os.fsencode(path.relative_to(top).as_posix()).decode("utf-8", "backslashreplace")
+def _entries(folder: Path, prefix: str) -> list[tuple[str, os.DirEntry[str]]]:
+    """What a folder holds, with the source of each; folders sort as if their names ended with a slash."""
+    with os.scandir(folder) as scan:
+        found = [(prefix + os.fsencode(entry.name).decode("utf-8", "backslashreplace"), entry) for entry in scan]
+    return sorted(found, key=lambda item: f"{item[0]}/" if item[1].is_dir(follow_symlinks=False) else item[0])
 
 
 def _link(path: Path, source: str, real_top: Path) -> FoundFile:
@@ -106,9 +114,20 @@ def _found(path: Path, source: str) -> FoundFile:
         regular = stat.S_ISREG(path.stat().st_mode)
     except OSError:
         return FoundFile(path, source, f"{Reason.UNREADABLE}: file cannot be examined")
+    return _file(path, source, regular)
+
+
+def _entry(entry: os.DirEntry[str], path: Path, source: str) -> FoundFile:
+    try:
+        return _file(path, source, entry.is_file(follow_symlinks=False))
+    except OSError:
+        return FoundFile(path, source, f"{Reason.UNREADABLE}: file cannot be examined")
+
+
+def _file(path: Path, source: str, regular: bool) -> FoundFile:
     if not regular:
         return FoundFile(path, source, f"{Reason.NOT_AN_IMAGE}: not a regular file")
-    if path.name.lower().endswith(ARCHIVES):
+    if source.lower().endswith(ARCHIVES):
         return FoundFile(path, source, f"{Reason.ARCHIVE}: archive, not opened; unpack it first", archive=True)
     return FoundFile(path, source)
 

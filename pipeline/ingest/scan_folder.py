@@ -1,19 +1,21 @@
 """Every series below the folders given, and every file or link that belongs to none."""
 
-from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import contextlib
+import itertools
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from pipeline.errors import Reason
 from pipeline.ingest.archives import Archives, hash_archive, open_archive
 from pipeline.ingest.catalog import Catalog
-from pipeline.ingest.copies import mark_copies
 from pipeline.ingest.examine import examine
 from pipeline.ingest.facts import FileFacts
 from pipeline.ingest.find import FoundFile, Zips, find_files
+from pipeline.ingest.parallel import in_parallel
 from pipeline.ingest.refs import row_for_file, series_ref
 from pipeline.ingest.series import series_refs
+from pipeline.ingest.spool import Spool, series_of
 from pipeline.scan import SeriesRef
 
 BATCH = 500
@@ -25,6 +27,7 @@ def scan_sources(
     catalog: Catalog | None = None,
     progress: Callable[[int], None] | None = None,
     archives: Archives | None = None,
+    hashed: bool = True,
 ) -> list[SeriesRef]:
     """Find, examine and group all files; no file can stop the others.
 
@@ -34,6 +37,8 @@ def scan_sources(
         progress: Called with the number of files done so far.
         archives: Where zip archives are unpacked, and which; without it they are ignored with a reason. The files
             must stay there for as long as the references are read.
+        hashed: Whether the content of every file is hashed, which is what series are known by between runs. Without,
+            only those are that nothing else tells from others, and the references' `content` says nothing.
 
     Returns:
         Sorted by `source`, then `series_uid`.
@@ -41,56 +46,70 @@ def scan_sources(
     Raises:
         SourceError: If a path given is missing or cannot be listed.
     """
-    by_path: dict[Path, FoundFile] = {}
     zips: Zips = "none" if archives is None else "all" if archives.everywhere else "given"
-    for file in find_files(sources, zips):
-        by_path.setdefault(file.path, file)
-    found = list(by_path.values())
+    found: Iterable[FoundFile] = find_files(sources, zips)
+    if len(sources) > 1:  # they may overlap
+        found = _each_once(found)
     if archives is not None:
-        found = list(_opened(found, archives, catalog))
-    files: list[FileFacts] = []
-    for start in range(0, len(found), BATCH):
-        for facts in _examined(found[start : start + BATCH], catalog):
-            files.append(facts)
+        found = _opened(found, archives, catalog)
+    done = 0
+    with contextlib.closing(Spool()) as spool:
+        for batch in _batches(found):
+            for facts, text in _examined(batch, catalog, hashed):
+                spool.add(facts, text)
+            done += len(batch)
             if progress:
-                progress(len(files))
-    return group_files(files)
-
-
-def group_files(files: Sequence[FileFacts]) -> list[SeriesRef]:
-    """One reference for each volume, and one for each file that belongs to none, sorted."""
-    refs: list[SeriesRef] = []
-    by_series: dict[str, list[FileFacts]] = defaultdict(list)
-    for file in mark_copies(sorted(files, key=lambda file: (file.source, file.path))):
-        if file.format == "dicom" and file.status != "ignored":
-            by_series[file.series_uid].append(file)
-        elif file.format and file.status == "ok":
-            refs += _volumes(file)
-        else:
-            refs.append(row_for_file(file))
-    for members in by_series.values():
-        refs += series_refs(members)
+                progress(done)
+        refs = [ref for files in spool.groups() for ref in group_files(files)]
     return sorted(refs, key=lambda ref: (ref.source, ref.series_uid, ref.files))
 
 
-def _opened(found: Sequence[FoundFile], archives: Archives, catalog: Catalog | None) -> Iterator[FoundFile]:
+def group_files(files: Sequence[FileFacts]) -> list[SeriesRef]:
+    """One reference for each volume of a DICOM series, or for a file that stands alone.
+
+    Args:
+        files: The files of one series, in order of their sources, or one other file.
+    """
+    first = files[0]
+    if series_of(first):
+        return series_refs(files)
+    if first.format and first.status == "ok":
+        return _volumes(first)
+    return [row_for_file(first)]
+
+
+def _batches(found: Iterable[FoundFile]) -> Iterator[list[FoundFile]]:
+    coming = iter(found)
+    while batch := list(itertools.islice(coming, BATCH)):
+        yield batch
+
+
+def _each_once(found: Iterable[FoundFile]) -> Iterator[FoundFile]:
+    seen: set[Path] = set()
+    for file in found:
+        if file.path not in seen:
+            seen.add(file.path)
+            yield file
+
+
+def _opened(found: Iterable[FoundFile], archives: Archives, catalog: Catalog | None) -> Iterator[FoundFile]:
     """The files, with the members of each archive in its place."""
-    paths = [str(file.path) for file in found if file.archive]
-    known = catalog.known(paths) if catalog and paths else {}
     seen: set[str] = set()
     for file in found:
         if not file.archive:
             yield file
             continue
-        facts = known.get(str(file.path))
-        if facts is None or not facts.sha256 or not _unchanged(facts, file.path):
+        path = str(file.path)
+        known = catalog.known([path]).get(path) if catalog else None
+        facts = known[0] if known else None
+        if facts is None or not facts.sha256 or not _unchanged(facts):
             try:
                 facts = _archive_facts(file)
             except OSError:
                 yield replace(file, reason=f"{Reason.UNREADABLE}: the archive cannot be read", archive=False)
                 continue
             if catalog:
-                catalog.remember([facts])
+                catalog.remember({path: facts.to_json()})
         if facts.sha256 in seen:
             yield replace(file, reason=f"{Reason.DUPLICATE_FILE}: a copy of another archive", archive=False)
         else:
@@ -112,22 +131,26 @@ def _archive_facts(file: FoundFile) -> FileFacts:
     )
 
 
-def _examined(batch: Sequence[FoundFile], catalog: Catalog | None) -> Iterator[FileFacts]:
-    known: Mapping[str, FileFacts] = catalog.known([str(f.path) for f in batch]) if catalog else {}
-    fresh: list[FileFacts] = []
-    for found in batch:
-        facts = known.get(str(found.path))
-        if facts is None or found.reason or not _unchanged(facts, found.path):
-            facts = _of_damaged(found) if found.damaged else examine(found)
-            if (
-                not found.damaged
-                and facts.sha256
-                and not facts.reason.startswith((Reason.UNREADABLE, Reason.CHANGED_FILE))
-            ):
-                fresh.append(facts)
-        yield replace(facts, source=found.source)
-    if catalog and fresh:
-        catalog.remember(fresh)
+def _examined(batch: Sequence[FoundFile], catalog: Catalog | None, hashed: bool) -> Iterator[tuple[FileFacts, str]]:
+    """What is known or learnt of each file, and the same as JSON; what is new is remembered."""
+    known = catalog.known([str(file.path) for file in batch]) if catalog else {}
+    sound = {path: entry for path, entry in known.items() if _unchanged(entry[0])}
+    new = [file for file in batch if file.reason or str(file.path) not in sound]
+    learnt = in_parallel(lambda file: _of_damaged(file) if file.damaged else examine(file, hashed=hashed), new)
+    fresh = {str(file.path): (facts, facts.to_json()) for file, facts in zip(new, learnt, strict=True)}
+    if catalog:
+        damaged = {str(file.path) for file in new if file.damaged}
+        lasting = {path for path, (facts, _) in fresh.items() if _to_remember(facts)} - damaged
+        catalog.remember({path: fresh[path][1] for path in lasting})
+    for file in batch:
+        path = str(file.path)
+        facts, text = fresh[path] if path in fresh else sound[path]
+        yield replace(facts, source=file.source), text
+
+
+def _to_remember(facts: FileFacts) -> bool:
+    """Whether a file's facts hold for as long as it does not change."""
+    return bool(facts.sha256) and not facts.reason.startswith((Reason.UNREADABLE, Reason.CHANGED_FILE))
 
 
 def _of_damaged(found: FoundFile) -> FileFacts:
@@ -135,9 +158,9 @@ def _of_damaged(found: FoundFile) -> FileFacts:
     return replace(examine(replace(found, reason="")), status="refused", reason=found.reason)
 
 
-def _unchanged(facts: FileFacts, path: Path) -> bool:
+def _unchanged(facts: FileFacts) -> bool:
     try:
-        state = path.stat()
+        state = Path(facts.path).stat()
     except OSError:
         return False
     return (facts.size, facts.mtime_ns) == (state.st_size, state.st_mtime_ns)

@@ -1,0 +1,72 @@
+"""What one scan learnt of its files, kept on disk until they are grouped, so that memory does not grow with them."""
+
+import itertools
+import os
+import sqlite3
+from collections.abc import Iterator
+
+from pipeline.ingest.copies import mark_copies, names_of
+from pipeline.ingest.facts import FileFacts, facts_from_json
+
+SCHEMA = """
+CREATE TABLE file (id INTEGER PRIMARY KEY, series TEXT, source TEXT, path BLOB, facts TEXT);
+CREATE TABLE name (name TEXT, file INTEGER);
+"""
+
+
+class Spool:
+    """A temporary database without a name, which the system deletes with its last user, however that ends."""
+
+    def __init__(self) -> None:
+        self._database = sqlite3.connect("")
+        self._database.executescript(SCHEMA)
+
+    def close(self) -> None:
+        """Delete it."""
+        self._database.close()
+
+    def add(self, file: FileFacts, text: str) -> None:
+        """Note a file.
+
+        Args:
+            file: What is known of it.
+            text: The same as JSON; its `source` may be of an earlier scan.
+        """
+        row = (series_of(file), file.source, os.fsencode(file.path), text)
+        place = self._database.execute("INSERT INTO file (series, source, path, facts) VALUES (?, ?, ?, ?)", row)
+        names = [(name, place.lastrowid) for name in names_of(file)]
+        self._database.executemany("INSERT INTO name VALUES (?, ?)", names)
+
+    def groups(self) -> Iterator[list[FileFacts]]:
+        """Files that may belong together, copies marked: those of one DICOM series, or one other file alone."""
+        self._mark_copies()
+        self._database.execute("CREATE INDEX series ON file (series, source, path)")
+        rows = self._database.execute("SELECT series, source, facts FROM file ORDER BY series, source, path")
+        for series, members in itertools.groupby(rows, key=lambda row: row[0]):
+            files = (_file(source, text) for _, source, text in members)
+            if series:
+                yield list(files)
+            else:
+                yield from ([file] for file in files)
+
+    def _mark_copies(self) -> None:
+        """Mark copies among the files that share a name with another; all others are not touched."""
+        self._database.execute("CREATE INDEX name_of ON name (name)")
+        query = """SELECT DISTINCT file.id, source, path, facts FROM file JOIN name ON name.file = file.id
+                   WHERE name IN (SELECT name FROM name GROUP BY name HAVING COUNT(*) > 1) ORDER BY source, path"""
+        rows = self._database.execute(query).fetchall()
+        files = [_file(source, text) for _, source, _, text in rows]
+        for row, before, after in zip(rows, files, mark_copies(files), strict=True):
+            if after is not before:
+                self._database.execute(
+                    "UPDATE file SET series = ?, facts = ? WHERE id = ?", (series_of(after), after.to_json(), row[0])
+                )
+
+
+def series_of(file: FileFacts) -> str:
+    """The series that a file is grouped in; empty where it stands alone."""
+    return file.series_uid if file.format == "dicom" and file.status != "ignored" else ""
+
+
+def _file(source: str, text: str) -> FileFacts:
+    return facts_from_json(text, source=source)
