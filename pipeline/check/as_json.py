@@ -9,7 +9,7 @@ from pipeline.check.geometry_proof import GeometryProof
 from pipeline.check.records import Check
 from pipeline.check.remedies import remedy
 from pipeline.check.row import SeriesCheck
-from pipeline.check.shown import shown, shown_code
+from pipeline.check.shown import shown, shown_code, shown_reason
 
 FORMAT = 1
 
@@ -72,7 +72,7 @@ def _file(row: SeriesCheck) -> dict[str, Any]:
     return {
         "number": row.number,
         "status": row.ref.status,
-        "reason": shown(row.ref.reason),
+        "reason": shown_reason(row.ref),
         "right": remedy(row.ref.reason),
     }
 

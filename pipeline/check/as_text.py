@@ -4,7 +4,7 @@ from pipeline.check.as_json import counts, reasons
 from pipeline.check.records import Check
 from pipeline.check.remedies import remedy
 from pipeline.check.row import SeriesCheck
-from pipeline.check.shown import shown
+from pipeline.check.shown import shown_reason
 from pipeline.check.wording import (
     chain_lines,
     geometry_lines,
@@ -66,7 +66,7 @@ def _row_lines(row: SeriesCheck, names: bool) -> list[str]:
         if row.belongs:
             lines.append(f"    series_uid: {_printable(row.ref.series_uid)}")
     if row.ref.reason:
-        lines.append(f"    why: {shown(row.ref.reason)}")
+        lines.append(f"    why: {shown_reason(row.ref)}")
         lines.append(f"    right: {remedy(row.ref.reason)}")
     if row.belongs:
         told = [*grouping_lines(row), *geometry_lines(row), *chain_lines(row), *training_line(row)]

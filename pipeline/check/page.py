@@ -7,7 +7,7 @@ from pipeline.check.as_text import codec_lines, numbers, summary
 from pipeline.check.records import Check
 from pipeline.check.remedies import remedy
 from pipeline.check.row import SeriesCheck
-from pipeline.check.shown import shown, shown_code
+from pipeline.check.shown import shown_code, shown_reason
 from pipeline.check.slice_strip import slice_strip
 from pipeline.check.wording import (
     chain_lines,
@@ -26,8 +26,8 @@ WORDS = {
     "grouping_lines": grouping_lines,
     "numbers": numbers,
     "remedy": remedy,
-    "shown": shown,
     "shown_code": shown_code,
+    "shown_reason": shown_reason,
     "slice_strip": slice_strip,
     "title": title,
     "training_line": training_line,

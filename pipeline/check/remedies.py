@@ -33,6 +33,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.LOCALIZER: "Nothing.",
     Reason.NIFTI_FORMS_DISAGREE: "Set one of the two codes to 0.",
     Reason.NIFTI_NO_FORM: "Write the sform with its code.",
+    Reason.BURNED_IN: "Look at it; then --mask the text, or vouch with --pixels-clean.",
     Reason.NOT_APPLICABLE: "Use a model for this kind.",
 }
 
