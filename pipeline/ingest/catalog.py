@@ -13,6 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from pipeline.ingest.catalog_server import one_writer, open_engine, reached, storable
 from pipeline.ingest.catalog_tables import METADATA, file_table, locator_table, series_table
 from pipeline.ingest.facts import FACTS_VERSION, FileFacts, facts_from_json
 from pipeline.scan import SeriesRef
@@ -27,15 +28,19 @@ class Catalog:
 
     Args:
         url: SQLAlchemy URL. An SQLite file is made with mode 0600, in WAL mode.
+
+    Raises:
+        CatalogError: If the database cannot be reached.
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url)
+        self._engine = open_engine(url)
         if self._engine.dialect.name == "sqlite":
             _make_private(self._engine.url.database)
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
             sa.event.listen(self._engine, "begin", _begin_immediate)
-        with self._engine.begin() as connection:
+        with reached(self._engine), self._engine.begin() as connection:
+            one_writer(connection)
             METADATA.create_all(connection)
 
     def close(self) -> None:
@@ -69,6 +74,7 @@ class Catalog:
         if not rows:
             return
         with self._engine.begin() as connection:
+            one_writer(connection)
             for keys in _chunks(list(rows)):
                 connection.execute(sa.delete(file_table).where(file_table.c.path.in_(keys)))
                 connection.execute(sa.insert(file_table), [rows[key] for key in keys])
@@ -80,16 +86,17 @@ class Catalog:
         """
         rows = _keyed(refs)
         with self._engine.begin() as connection:
+            one_writer(connection)
             _drop_superseded(connection, rows)
             existing = _existing(connection, list(rows))
-            for key, ref in rows.items():
-                series, locator = _series_row(key, ref), _locator_row(ref)
-                if key not in existing:
-                    identifier = uuid.uuid4().hex
-                    connection.execute(sa.insert(series_table).values(id=identifier, **series))
-                    connection.execute(sa.insert(locator_table).values(series_id=identifier, **locator))
-                    continue
-                identifier, before = existing[key]
+            new = {key: uuid.uuid4().hex for key in rows if key not in existing}
+            for keys in _chunks(list(new)):
+                series_rows = [{"id": new[key], **_series_row(key, rows[key])} for key in keys]
+                connection.execute(sa.insert(series_table), series_rows)
+                locator_rows = [{"series_id": new[key], **_locator_row(rows[key])} for key in keys]
+                connection.execute(sa.insert(locator_table), locator_rows)
+            for key, (identifier, before) in existing.items():
+                series, locator = _series_row(key, rows[key]), _locator_row(rows[key])
                 if before != {**series, **locator}:
                     connection.execute(sa.update(series_table).where(series_table.c.id == identifier).values(**series))
                     connection.execute(
@@ -99,7 +106,7 @@ class Catalog:
     def find(self, series_uids: Sequence[str]) -> list[SeriesRef]:
         """Readable series by their Series Instance UID, as `record` noted them last."""
         found: list[SeriesRef] = []
-        for some in _chunks(list(dict.fromkeys(series_uids))):
+        for some in _chunks(list(dict.fromkeys(storable(uid) for uid in series_uids))):
             found += self._refs(sa.and_(locator_table.c.series_uid.in_(some), series_table.c.status == "ok"))
         return found
 
@@ -195,9 +202,9 @@ def _series_row(key: str, ref: SeriesRef) -> dict[str, Any]:
         "content": ref.content,
         "volume": ref.volume,
         "status": ref.status,
-        "reason": ref.reason,
+        "reason": storable(ref.reason),
         "format": ref.format,
-        "modality": ref.modality[:16],
+        "modality": storable(ref.modality)[:16],
         "kind": ref.kind,
         "images": ref.images,
         "shape": "x".join(str(size) for size in ref.shape),
@@ -208,8 +215,8 @@ def _series_row(key: str, ref: SeriesRef) -> dict[str, Any]:
 def _locator_row(ref: SeriesRef) -> dict[str, Any]:
     return {
         "source": ref.source,
-        "series_uid": ref.series_uid,
-        "patient": ref.patient,
+        "series_uid": storable(ref.series_uid),
+        "patient": storable(ref.patient),
         "first_file": _key(ref.files[0]) if ref.files else "",
         "files": json.dumps(ref.files),
     }

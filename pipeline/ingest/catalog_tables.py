@@ -11,7 +11,7 @@ series_table = sa.Table(
     sa.Column("key", sa.String(96), nullable=False, unique=True),  # content, and which of several it is
     sa.Column("content", sa.String(64), nullable=False),
     sa.Column("volume", sa.Integer, nullable=False),
-    sa.Column("status", sa.String(16), nullable=False),
+    sa.Column("status", sa.String(16), nullable=False, index=True),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("format", sa.String(16), nullable=False),
     sa.Column("modality", sa.String(16), nullable=False),
@@ -26,7 +26,7 @@ locator_table = sa.Table(
     METADATA,
     sa.Column("series_id", sa.String(32), sa.ForeignKey(series_table.c.id, ondelete="CASCADE"), primary_key=True),
     sa.Column("source", sa.Text, nullable=False),
-    sa.Column("series_uid", sa.Text, nullable=False),
+    sa.Column("series_uid", sa.Text, nullable=False, index=True),
     sa.Column("patient", sa.Text, nullable=False),
     sa.Column("first_file", sa.Text, nullable=False, index=True),
     sa.Column("files", sa.Text, nullable=False),  # JSON list of paths
