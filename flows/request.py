@@ -33,7 +33,7 @@ class Request:
     @property
     def space(self) -> Workspace:
         """The workspace."""
-        return Workspace(Path(self.workspace))
+        return Workspace(Path(self.workspace), self.options.get("catalog", ""))
 
     def save(self) -> str:
         """Write `request.json` (mode 0600) into the run's folder, and return its path."""

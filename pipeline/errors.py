@@ -39,6 +39,7 @@ class Reason(StrEnum):
     LINK_OUTSIDE = "LINK_OUTSIDE"
     ARCHIVE = "ARCHIVE"
     CHANGED_FILE = "CHANGED_FILE"
+    BURNED_IN = "BURNED_IN"
     NOT_APPLICABLE = "NOT_APPLICABLE"
 
 
@@ -87,12 +88,20 @@ class DiskSpaceError(PipelineError, OSError):
     """Too little free disk space for what the run will write."""
 
 
+class KeyFileError(PipelineError, ValueError):
+    """A key file that cannot be read, or holds no key."""
+
+
 class BusyError(PipelineError, RuntimeError):
     """Another run holds the lock of the same output folder."""
 
 
 class RefusedError(PipelineError):
     """A judgement: the run could finish but its result would not deserve trust."""
+
+
+class CatalogError(PipelineError, ConnectionError):
+    """A catalogue whose database cannot be reached."""
 
 
 class PacsError(PipelineError, ConnectionError):

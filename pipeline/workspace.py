@@ -9,7 +9,7 @@ import secrets
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any
 
@@ -112,14 +112,16 @@ class Workspace:
 
     Attributes:
         root: The folder; made on first use.
+        catalog: SQLAlchemy URL of a catalogue elsewhere; empty for `$SCANSHIFT_CATALOG`, or `catalog.db` here.
     """
 
     root: Path
+    catalog: str = field(default="", repr=False)  # it may hold a password
 
     @property
     def catalog_url(self) -> str:
         """SQLAlchemy URL of the catalogue."""
-        return f"sqlite:///{self.root / 'catalog.db'}"
+        return self.catalog or os.environ.get("SCANSHIFT_CATALOG") or f"sqlite:///{self.root / 'catalog.db'}"
 
     @property
     def cache(self) -> Path:

@@ -10,6 +10,7 @@ from typing import Any
 from pipeline.errors import ScanError
 from pipeline.ingest.archives import workspace_archives
 from pipeline.ingest.catalog import Catalog
+from pipeline.ingest.catalog_server import shown
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.ingest.series_csv import write_quarantine_csv
@@ -47,7 +48,7 @@ def take_in(sources: Sequence[str], workspace: Workspace, watch: Watch, *, archi
     return {
         "counts": dict(Counter(ref.status for ref in refs)),
         "reasons": dict(sorted(reasons.items())),
-        "catalog": str(workspace.root / "catalog.db"),
+        "catalog": shown(workspace.catalog_url),
         "quarantine": str(quarantine),
     }
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote, urlencode
 
 import httpx
 from pydicom.datadict import tag_for_keyword
@@ -104,8 +105,8 @@ class DicomWeb:
                 return "refused"
             size = part.stat().st_size
             kept = self._store.keep(part, ids)
-        except ScanError:
-            return "refused"
+        except ScanError as error:
+            return f"refused ({error.code})"
         finally:
             part.unlink(missing_ok=True)
         if kept is Kept.STORED:
@@ -113,8 +114,9 @@ class DicomWeb:
         return kept.value
 
     def _page(self, conditions: Mapping[str, str | list[str]], offset: int) -> list[dict[str, Any]]:
-        asked = {**conditions, "limit": str(PAGE), "offset": str(offset)}
-        with opened(self._client, "series", accept="application/dicom+json", params=asked) as response:
+        # Wild cards stay as they are: Orthanc 1.10 takes %2A for the three characters.
+        asked = urlencode({**conditions, "limit": PAGE, "offset": offset}, doseq=True, safe="*?", quote_via=quote)
+        with opened(self._client, f"series?{asked}", accept="application/dicom+json") as response:
             if response.status_code == httpx.codes.NO_CONTENT:
                 return []
             content = b"".join(body(response, longest=LONGEST_PAGE, seconds=QUERY_SECONDS))

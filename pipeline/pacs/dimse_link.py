@@ -111,7 +111,7 @@ def image_classes() -> list[str]:
 
 
 def _compressed(images: Sequence[str]) -> Iterator[PresentationContext]:
-    """A second context for each class, so that what is stored compressed need not be decompressed to come."""
+    """A second context for each class, for a PACS that sends compressed what it holds compressed."""
     return (build_context(image, COMPRESSED) for image in images)
 
 

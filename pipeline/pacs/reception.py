@@ -25,7 +25,7 @@ class Received(NamedTuple):
 
     Attributes:
         status: DIMSE status.
-        outcome: `stored`, `repeated`, `different` or `refused`.
+        outcome: `stored`, `repeated`, `different` or `refused`, that with a reason code if the object itself is wrong.
         size: Bytes stored.
     """
 
@@ -52,8 +52,8 @@ def receive(event: evt.Event, store: IncomingStore, *, series: str = "", refusal
             return Received(MISMATCH, "refused")
         size = part.stat().st_size
         kept = store.keep(part, ids)
-    except ScanError:
-        return Received(NOT_UNDERSTOOD, "refused")
+    except ScanError as error:
+        return Received(NOT_UNDERSTOOD, f"refused ({error.code})")
     except OSError:
         return Received(FAILURE, "refused")
     finally:

@@ -4,7 +4,7 @@ import logging
 import netrc
 import os
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import SplitResult, urlsplit
@@ -63,16 +63,14 @@ def _basic(where: SplitResult) -> httpx.BasicAuth | None:
 
 
 @contextmanager
-def opened(
-    client: httpx.Client, path: str, *, accept: str, params: Mapping[str, str | list[str]] | None = None
-) -> Iterator[httpx.Response]:
+def opened(client: httpx.Client, path: str, *, accept: str) -> Iterator[httpx.Response]:
     """Ask, and give the answer once its status is known; its body is still to be read.
 
     Raises:
         PacsError: If the service is not reached, refuses, or sends us elsewhere.
     """
     try:
-        with client.stream("GET", path, headers={"Accept": accept}, params=params) as response:
+        with client.stream("GET", path, headers={"Accept": accept}) as response:
             _require_answer(response)
             yield response
     except httpx.TransportError as error:

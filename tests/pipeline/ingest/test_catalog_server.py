@@ -1,0 +1,233 @@
+"""The catalogue on a real PostgreSQL: a server of our own in a temporary folder, reached by a Unix socket alone."""
+
+import contextlib
+import os
+import pwd
+import shutil
+import subprocess
+import tempfile
+from multiprocessing import get_context
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from pipeline.errors import CatalogError
+from pipeline.ingest.catalog import Catalog
+from pipeline.ingest.catalog_server import open_engine, shown, storable
+from pipeline.ingest.intake import take_in
+from pipeline.ingest.scan_folder import scan_sources
+from pipeline.scan import SeriesRef
+from pipeline.watch import Watch
+from pipeline.workspace import Workspace
+
+
+def program(name):
+    """Path of a PostgreSQL program; Debian keeps them off the PATH."""
+    found = shutil.which(name) or max(map(str, Path("/usr/lib/postgresql").glob(f"*/bin/{name}")), default="")
+    if not found:
+        pytest.skip(f"PostgreSQL is not installed ({name})")
+    return found
+
+
+def other_user():
+    """Who runs the server: PostgreSQL refuses root."""
+    if os.geteuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            return pwd.getpwnam(name)
+    return pytest.skip("PostgreSQL refuses root, and there is no other user")
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory):
+    """The folder of the server's socket."""
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path is 107 bytes at most
+    user = other_user()
+    identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
+    if user:
+        os.chown(folder, user.pw_uid, user.pw_gid)
+
+    def run(name, *arguments):
+        command = [program(name), "-D", folder / "data", *arguments]
+        return subprocess.run(command, cwd=folder, check=True, stdout=subprocess.DEVNULL, timeout=120, **identity)
+
+    try:
+        run("initdb", "-U", "scanshift", "--auth=trust", "--no-sync", "--encoding=UTF8", "--locale=C")
+        settings = f"-c listen_addresses='' -c unix_socket_directories={folder} -c fsync=off"
+        run("pg_ctl", "-w", "-l", folder / "log.txt", "-o", settings, "start")
+        try:
+            yield folder
+        finally:
+            run("pg_ctl", "-w", "-m", "immediate", "stop")
+    finally:
+        shutil.rmtree(folder)
+
+
+@pytest.fixture
+def url(server, request):
+    """URL of an empty database."""
+    base = f"postgresql://scanshift@/%s?host={server}"
+    name = f"test_{abs(hash(request.node.name)):x}"
+    engine = open_engine(base % "postgres").execution_options(isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        connection.exec_driver_sql(f"create database {name}")
+    engine.dispose()
+    return base % name
+
+
+@pytest.fixture
+def catalog(url):
+    """An empty catalogue."""
+    made = Catalog(url)
+    yield made
+    made.close()
+
+
+def rows(url, table):
+    engine = open_engine(url)
+    with engine.connect() as connection:
+        found = [tuple(row) for row in connection.execute(sa.text(f"select * from {table} order by 1"))]
+    engine.dispose()
+    return found
+
+
+def series(number, *, count=1, start="/in"):
+    files = tuple(f"{start}/{number}/{k}.dcm" for k in range(count))
+    return SeriesRef(
+        source=str(number),
+        series_uid=f"1.2.{number}",
+        status="ok",
+        format="dicom",
+        modality="CT",
+        files=files,
+        images=count,
+        content=f"{number:064x}",
+        patient=f"P{number}",
+        shape=(4, 5, count),
+        geometry="patient",
+    )
+
+
+def test_what_is_recorded_is_found(catalog):
+    lost = SeriesRef(source="x", series_uid="1.9", status="refused", reason="NO_POSITION: none", content="d" * 64)
+    catalog.record([series(1), series(2), lost])
+    assert catalog.find(["1.2.2", "1.2.1", "1.9"]) == [series(1), series(2)]
+    assert [ref.series_uid for ref in catalog.refused()] == ["1.9"]
+    assert catalog.counts() == {"ok": 2, "refused": 1}
+
+
+def test_a_second_record_changes_nothing_and_a_longer_series_replaces(catalog, url):
+    catalog.record([series(1), series(2, count=2)])
+    before = rows(url, "series"), rows(url, "locator")
+    catalog.record([series(1), series(2, count=2)])
+    assert (rows(url, "series"), rows(url, "locator")) == before
+    grown = SeriesRef(
+        **{**{name: getattr(series(2, count=3), name) for name in SeriesRef.__slots__}, "content": "e" * 64}
+    )
+    catalog.record([series(1), grown])
+    assert catalog.find(["1.2.2"]) == [grown]
+    assert catalog.counts() == {"ok": 2}
+
+
+def test_ingest_twice_on_a_server_opens_nothing_again(url, tmp_path, slices, write_all, capsys, monkeypatch):
+    write_all(slices, tmp_path / "in" / "ct")
+    catalog = Catalog(url)
+    first = scan_sources([tmp_path / "in"], catalog=catalog)
+    catalog.record(first)
+    monkeypatch.setattr("pipeline.ingest.scan_folder.examine", lambda found: pytest.fail("opened again"))
+    assert scan_sources([tmp_path / "in"], catalog=catalog) == first
+    assert len(rows(url, "locator_file")) == 10
+    catalog.close()
+
+
+@pytest.mark.parametrize("text", ["a\0b", "a\udc80b"])
+def test_headers_that_no_server_stores_are_stored_escaped(catalog, text):
+    ref = SeriesRef(source="x", series_uid=text, status="ok", content="a" * 64, patient=text, files=("/a",))
+    catalog.record([ref])
+    assert [found.patient for found in catalog.find([text])] == [storable(text)]
+    assert "\0" not in storable(text)
+
+
+def _record_many(url, first, barrier):
+    catalog = Catalog(url)
+    barrier.wait(60)
+    for _ in range(4):
+        for start in (0, 100):  # the same 100 series in both processes, and 100 of its own
+            numbers = range(100) if start == 0 else range(first, first + 100)
+            order = numbers if first < 2000 else reversed(numbers)
+            catalog.record([series(number) for number in order])
+    catalog.close()
+
+
+def test_two_processes_lose_nothing_and_write_nothing_twice(url):
+    context = get_context("fork")
+    barrier = context.Barrier(2)
+    workers = [context.Process(target=_record_many, args=(url, first, barrier)) for first in (1000, 2000)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    uids = sorted(row[2] for row in rows(url, "locator"))
+    assert uids == sorted(f"1.2.{n}" for n in [*range(100), *range(1000, 1100), *range(2000, 2100)])
+    assert len(rows(url, "series")) == 300
+
+
+def _ingest(url, folder, barrier):
+    catalog = Catalog(url)
+    barrier.wait(60)
+    for _ in range(5):
+        catalog.record(scan_sources([folder], catalog=catalog))
+    catalog.close()
+
+
+def test_two_ingests_of_one_folder_at_once(url, tmp_path, slices, write_all):
+    write_all(slices, tmp_path / "in" / "ct")
+    context = get_context("fork")
+    barrier = context.Barrier(2)
+    workers = [context.Process(target=_ingest, args=(url, tmp_path / "in", barrier)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(120)
+    assert [worker.exitcode for worker in workers] == [0, 0]
+    assert len(rows(url, "series")) == 1
+    assert len(rows(url, "locator_file")) == 10
+
+
+def test_two_processes_may_make_the_tables_at_once(url):
+    context = get_context("fork")
+    workers = [context.Process(target=Catalog, args=(url,)) for _ in range(4)]
+    for worker in workers:
+        worker.start()
+    for worker in workers:
+        worker.join(60)
+    assert [worker.exitcode for worker in workers] == [0, 0, 0, 0]
+
+
+@pytest.mark.parametrize("by", ["option", "environment"])
+def test_ingest_writes_to_the_server_and_keeps_no_file(url, by, tmp_path, slices, write_all, monkeypatch):
+    write_all(slices, tmp_path / "in" / "ct")
+    space = Workspace(tmp_path / "w", url if by == "option" else "").open()
+    if by == "environment":
+        monkeypatch.setenv("SCANSHIFT_CATALOG", url)
+    told = take_in([str(tmp_path / "in")], space, Watch())
+    assert told["counts"] == {"ok": 1}
+    assert told["catalog"] == shown(url)
+    assert len(rows(url, "locator_file")) == 10
+    assert not (tmp_path / "w" / "catalog.db").exists()
+
+
+def test_a_server_that_is_not_there_is_told_without_the_password():
+    with pytest.raises(CatalogError) as told:
+        Catalog("postgresql://me:verysecret@127.0.0.1:1/x")
+    assert str(told.value) == "postgresql+psycopg://me:***@127.0.0.1:1/x: the catalogue cannot be opened"
+    with pytest.raises(CatalogError, match="would be right"):
+        Catalog("not a url")
+
+
+def test_what_is_shown_has_no_password():
+    assert shown("postgresql://me:verysecret@host/x") == "postgresql://me:***@host/x"
+    assert shown("sqlite:////w/catalog.db") == "/w/catalog.db"
