@@ -168,8 +168,9 @@ def compressed_reads(folder: Path, truth: np.ndarray) -> dict[str, Task]:
     from pipeline.ingest.syntaxes import DECODERS
 
     (ref,) = scan_sources([folder])
-    for syntax in DECODERS:
-        decoder_for(syntax)  # pydicom has none of its own for JPEG Lossless
+    for syntax, decoder in DECODERS.items():
+        if decoder == "imagecodecs":
+            decoder_for(syntax)  # pydicom has none of its own for JPEG Lossless
 
     def by_pydicom() -> np.ndarray:
         series = sorted((pydicom.dcmread(path) for path in folder.iterdir()), key=place)

@@ -1,6 +1,7 @@
 """Transfer syntaxes that were found, which decoder serves each, and whether that decoder works on this machine."""
 
 import importlib
+import platform
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -10,12 +11,16 @@ from pydicom import uid
 from pipeline.ingest.dicom_file import quiet
 from pipeline.ingest.syntaxes import DECODERS, NATIVE
 
+NEWER_NAMES = {"1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression"}  # which pydicom 3.0 does not know
 NO_DECODER = "none here"
+PYTHON = "Python"
 PACKAGES: dict[str, tuple[str, str]] = {  # decoder to the module it needs and the package that brings it
+    "zlib": ("zlib", PYTHON),
     "pydicom": ("pydicom", "pydicom"),
     "imagecodecs": ("imagecodecs", "imagecodecs"),
     "pyjpegls": ("jpeg_ls", "pyjpegls"),
     "pylibjpeg": ("openjpeg", "pylibjpeg-openjpeg"),
+    "zlib": ("zlib", "zlib"),
 }
 
 
@@ -53,6 +58,8 @@ class DecoderHere:
 
 def syntax_name(syntax: str) -> str:
     """A transfer syntax in words; one that the standard does not know is not spelt out."""
+    if syntax in NEWER_NAMES:
+        return NEWER_NAMES[syntax]
     with quiet():  # a warning would quote what the header holds
         name: str = uid.UID(syntax).name
     return name if name != syntax else "not in the standard"
@@ -60,7 +67,7 @@ def syntax_name(syntax: str) -> str:
 
 def decoder_words(syntax: str) -> str:
     """Which decoder serves a transfer syntax here."""
-    return "none needed, uncompressed" if syntax in NATIVE else DECODERS.get(syntax, NO_DECODER)
+    return "none needed (uncompressed)" if syntax in NATIVE else DECODERS.get(syntax, NO_DECODER)
 
 
 def syntaxes_found(files: Mapping[str, int], decoders: Mapping[str, DecoderHere]) -> tuple[SyntaxFound, ...]:
@@ -93,6 +100,8 @@ def decoders_here() -> dict[str, DecoderHere]:
 
 
 def _version(package: str) -> str:
+    if package == PYTHON:
+        return platform.python_version()
     try:
         return version(package)
     except PackageNotFoundError:

@@ -1,5 +1,7 @@
 """One compressed frame to stored values. Runs in a worker process: decoders are C code, and codestreams are hostile."""
 
+import dataclasses
+import zlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,7 +14,7 @@ from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import require_budget
 from pipeline.ingest.encapsulated import declared_size
 from pipeline.ingest.layout import PixelLayout
-from pipeline.ingest.syntaxes import DECODERS
+from pipeline.ingest.syntaxes import DECODERS, DEFLATED_FRAMES
 
 Stored = npt.NDArray[Any]
 
@@ -26,9 +28,31 @@ def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
     Raises:
         ScanError: OVER_BUDGET, CORRUPT_FILE or DECODE_FAILED if the codestream's own size is not the header's.
     """
+    if layout.syntax == DEFLATED_FRAMES:
+        return _inflated(codestream, layout)
     _require_size(codestream, layout)
-    dataset = layout.dataset(encapsulate([codestream]), 1)
-    return decoder_for(layout.syntax).as_array(dataset, decoding_plugin=DECODERS[layout.syntax])[0]
+    decoder, dataset = decoder_for(layout.syntax), layout.dataset(encapsulate([codestream]), 1)
+    try:
+        return decoder.as_array(dataset, decoding_plugin=DECODERS[layout.syntax])[0]
+    except RuntimeError:
+        if layout.syntax != uid.RLELossless:
+            raise
+        return decoder.as_array(dataset, decoding_plugin="pydicom")[0]  # slow, but bears with uneven segments
+
+
+def _inflated(codestream: bytes, layout: PixelLayout) -> Stored:
+    """One deflated frame; what would inflate beyond the frame's size is not inflated.
+
+    Source:
+        DICOM PS3.5 A.4.13 and RFC 1951.
+    """
+    bits = layout.rows * layout.columns * layout.samples * layout.allocated
+    needed = -(-bits // 8)
+    pixels = zlib.decompressobj(-zlib.MAX_WBITS).decompress(codestream, needed + needed % 2)
+    if len(pixels) < needed:
+        raise ScanError(Reason.TRUNCATED_PIXELS, f"{len(pixels)} bytes of a frame of {needed}")
+    native = dataclasses.replace(layout, syntax=str(uid.ExplicitVRLittleEndian), frames=1, vr="OW")
+    return get_decoder(uid.ExplicitVRLittleEndian).as_array(native.dataset(pixels, 1))[0]
 
 
 def decoder_for(syntax: str) -> Decoder:
@@ -46,7 +70,7 @@ def layout_from(record: Mapping[str, Any]) -> PixelLayout:
 
 def _require_size(codestream: bytes, layout: PixelLayout) -> None:
     """Compare the codestream's own size with the header, before a decoder allocates it."""
-    if DECODERS[layout.syntax] == "pydicom":  # RLE declares no size
+    if layout.syntax == uid.RLELossless:  # which declares no size
         return
     size = declared_size(codestream)
     if size is None:

@@ -24,6 +24,7 @@ from pipeline.ingest.budget import BUDGET_BYTES
 from pipeline.ingest.decode_worker import LENGTH
 
 PROGRAM = ("-m", "pipeline.ingest.decode_worker")
+PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")  # no passwords for a decoder taken over
 SPARE_MEMORY = 2**29  # what decoders and their libraries need besides the pixels
 COPIES = 6  # of the pixels that a decoder may hold at once
 SECONDS = 20.0
@@ -148,7 +149,7 @@ class _Worker:
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
-                env=os.environ | quiet,
+                env={name: os.environ[name] for name in PASSED_ON if name in os.environ} | quiet,
                 start_new_session=True,  # Ctrl-C is for the parent, which then closes the socket
             )
 

@@ -10,8 +10,9 @@ NATIVE = frozenset(
         str(uid.DeflatedExplicitVRLittleEndian),
     }
 )
+DEFLATED_FRAMES = "1.2.840.10008.1.2.8.1"  # Deflated Image Frame Compression, of which pydicom does not know yet
 DECODERS: dict[str, str] = {
-    str(uid.RLELossless): "pydicom",  # pylibjpeg-rle aborts the process on hostile sizes
+    str(uid.RLELossless): "imagecodecs",  # pylibjpeg-rle aborts the process on hostile sizes
     str(uid.JPEGBaseline8Bit): "imagecodecs",
     str(uid.JPEGExtended12Bit): "imagecodecs",
     str(uid.JPEGLossless): "imagecodecs",
@@ -23,4 +24,5 @@ DECODERS: dict[str, str] = {
     str(uid.HTJ2KLossless): "pylibjpeg",
     str(uid.HTJ2KLosslessRPCL): "pylibjpeg",
     str(uid.HTJ2K): "pylibjpeg",
+    DEFLATED_FRAMES: "zlib",
 }
