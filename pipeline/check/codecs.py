@@ -20,7 +20,6 @@ PACKAGES: dict[str, tuple[str, str]] = {  # decoder to the module it needs and t
     "imagecodecs": ("imagecodecs", "imagecodecs"),
     "pyjpegls": ("jpeg_ls", "pyjpegls"),
     "pylibjpeg": ("openjpeg", "pylibjpeg-openjpeg"),
-    "zlib": ("zlib", "zlib"),
 }
 
 

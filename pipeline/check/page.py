@@ -13,6 +13,7 @@ from pipeline.check.wording import (
     chain_lines,
     geometry_lines,
     grouping_lines,
+    note,
     overlap_words,
     timing_words,
     title,
@@ -20,10 +21,12 @@ from pipeline.check.wording import (
 )
 
 MOST_SERIES = 1000
+MOST_OPEN = 5  # details that are open from the start: of the first refused series
 WORDS = {
     "chain_lines": chain_lines,
     "geometry_lines": geometry_lines,
     "grouping_lines": grouping_lines,
+    "note": note,
     "numbers": numbers,
     "remedy": remedy,
     "shown_code": shown_code,
@@ -55,6 +58,7 @@ def render(check: Check) -> str:
         reasons=reasons(check.rows),
         series=_chosen(series),
         hidden=max(0, len(series) - MOST_SERIES),
+        opened=[row.number for row in series if row.ref.status == "refused" or len(series) <= 3][:MOST_OPEN],
         **WORDS,
     )
 

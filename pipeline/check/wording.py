@@ -23,6 +23,13 @@ def title(row: SeriesCheck) -> str:
     return ", ".join(words)
 
 
+def note(row: SeriesCheck) -> str:
+    """What is worth a look in one or two words: the reason code, or that it was in training; else empty."""
+    if row.ref.reason:
+        return row.ref.reason.partition(":")[0]
+    return "in training" if row.trained_on else ""
+
+
 def grouping_lines(row: SeriesCheck) -> list[Line]:
     """Why it is a series of its own, and what of it is not read."""
     lines = []
@@ -108,15 +115,15 @@ def timing_words(check: Check) -> str:
         return f"time: {read}; measured on {timing.series} series here; {why}"
     return (
         f"time to score: about {duration(total)} ({read}, network {duration(timing.network_seconds or 0.0)}); "
-        f"measured on {timing.series} series here, the network on {timing.measured_batches} batches of the "
-        f"{timing.batches} needed, on {timing.device}"
+        f"measured on {timing.series} series here, the network on {timing.measured_batches} of "
+        f"{timing.batches} batches, on {timing.device}"
     )
 
 
 def duration(seconds: float) -> str:
     """A time span for people."""
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return f"{seconds:.2f} s" if seconds < 1 else f"{seconds:.1f} s"
     if seconds < 120:
         return f"{seconds:.0f} s"
     return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"

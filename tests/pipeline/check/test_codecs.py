@@ -6,9 +6,9 @@ from pydicom.uid import ExplicitVRLittleEndian
 
 from pipeline.check import codecs
 from pipeline.check.codecs import decoders_here, syntax_name, syntaxes_found
-from pipeline.ingest.syntaxes import DECODERS
+from pipeline.ingest.syntaxes import DECODERS, NATIVE
 
-MPEG2, RLE = "1.2.840.10008.1.2.4.100", "1.2.840.10008.1.2.5"
+MPEG2 = "1.2.840.10008.1.2.4.100"
 
 
 def test_every_decoder_of_the_reader_is_looked_for_and_works_here():
@@ -33,7 +33,8 @@ def test_a_decoder_that_cannot_be_imported_makes_its_syntaxes_unreadable(monkeyp
     decoders = decoders_here()
     assert not decoders["imagecodecs"].works
     served = [syntax for syntax, decoder in DECODERS.items() if decoder == "imagecodecs"]
-    rows = syntaxes_found({served[0]: 3, RLE: 2, str(ExplicitVRLittleEndian): 1}, decoders)
+    other = next(syntax for syntax, decoder in DECODERS.items() if decoder != "imagecodecs")
+    rows = syntaxes_found({served[0]: 3, other: 2, str(ExplicitVRLittleEndian): 1}, decoders)
     assert [(row.files, row.readable) for row in rows] == [(3, False), (2, True), (1, True)]
 
 
@@ -48,6 +49,10 @@ def test_a_library_that_cannot_be_loaded_does_not_work(monkeypatch):
 def test_a_package_that_is_not_installed_has_no_version(monkeypatch):
     monkeypatch.setitem(codecs.PACKAGES, "imagecodecs", ("imagecodecs", "no-such-package-here"))
     assert decoders_here()["imagecodecs"].version == ""
+
+
+def test_every_syntax_that_is_read_has_a_name():
+    assert "not in the standard" not in {syntax_name(syntax) for syntax in [*NATIVE, *DECODERS]}
 
 
 @pytest.mark.parametrize("syntax", ["1.2.3.4.5.6", "Meier^Anna", ""])
@@ -71,5 +76,5 @@ def test_files_in_a_syntax_without_decoder_are_counted(tmp_path, radiograph, wri
     rows = {row.name: (row.files, row.decoder, row.readable) for row in check.syntaxes}
     assert rows == {
         "MPEG2 Main Profile / Main Level": (2, "none here", False),
-        "Explicit VR Little Endian": (1, "none needed, uncompressed", True),
+        "Explicit VR Little Endian": (1, "none needed (uncompressed)", True),
     }

@@ -59,7 +59,7 @@ def test_the_total_is_the_sum_of_its_parts():
 
 
 @pytest.mark.parametrize(
-    ("seconds", "told"), [(0.04, "0.0 s"), (9.96, "10.0 s"), (61, "61 s"), (300, "5 min"), (9000, "2.5 h")]
+    ("seconds", "told"), [(0.04, "0.04 s"), (9.94, "9.9 s"), (61, "61 s"), (300, "5 min"), (9000, "2.5 h")]
 )
 def test_durations_are_told_in_the_unit_that_fits(seconds, told):
     assert duration(seconds) == told
@@ -70,7 +70,7 @@ def test_what_the_estimate_was_measured_on_is_said(samples, radiograph_bundle):
     timing = check.timing
     assert (timing.series, timing.batches, timing.measured_batches, timing.device) == (24, 2, 2, "cpu")
     assert timing.total_seconds > 0
-    assert "measured on 24 series here, the network on 2 batches of the 2 needed, on cpu" in timing_words(check)
+    assert "measured on 24 series here, the network on 2 of 2 batches, on cpu" in timing_words(check)
     assert timing_words(replace(check, timing=None)) == "time to score: not measured, since only headers were read"
 
 
