@@ -24,7 +24,8 @@ def convert(options: argparse.Namespace) -> dict[str, Any]:
 
     watch = make_watch(options.json)
     with passing_archives(everywhere=options.archives) as archives:
-        refs = scan_sources(options.sources, progress=watch.count("reading headers", 0), archives=archives)
+        progress = watch.count("reading headers", 0)
+        refs = scan_sources(options.sources, progress=progress, archives=archives, hashed=False)
         rows = convert_series(refs, options.out)
     counts: dict[str, int] = {}
     for row in rows:
@@ -41,7 +42,7 @@ def labels(options: argparse.Namespace) -> dict[str, Any]:
 
     progress = make_watch(options.json).count("reading headers", 0)
     with passing_archives(everywhere=options.archives) as archives:
-        refs = scan_sources([options.folder], progress=progress, archives=archives)
+        refs = scan_sources([options.folder], progress=progress, archives=archives, hashed=False)
     found = write_template(options.folder, options.out, refs)
     return {
         "labels": str(options.out),

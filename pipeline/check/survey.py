@@ -83,7 +83,8 @@ def check_sources(
     """
     watch = watch or Watch()
     start = time.perf_counter()
-    refs = scan_sources(sources, progress=watch.count("reading headers", 0), archives=archives)
+    progress = watch.count("reading headers", 0)
+    refs = scan_sources(sources, progress=progress, archives=archives, hashed=trial is not None)
     if not refs:
         raise SourceError("check: nothing found in the sources given")
     timing = Timing(header_seconds=time.perf_counter() - start)
