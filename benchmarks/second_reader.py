@@ -1,9 +1,9 @@
-"""A second reading of DICOM pixels, sharing no decoder and no arithmetic with `pipeline`.
+"""A second reading of DICOM pixels, sharing no decoder with `pipeline`.
 
 Uncompressed pixels are unpacked here with numpy. RLE, JPEG and JPEG-LS go through DCMTK's programs (dcmdrle, dcmdjpeg,
-dcmdjpls), HTJ2K through imagecodecs' OpenJPH. JPEG 2000 goes through imagecodecs' OpenJPEG: a second build of
-the family that `pipeline` uses, since there is no other permissive one; its lossless images are held against the
-uncompressed originals that lie beside them. Colour, palettes, tables and functional groups are worked out here too.
+dcmdjpls), HTJ2K through imagecodecs' OpenJPH. JPEG 2000, and JPEG-LS that DCMTK refuses, goes through imagecodecs: a
+second build of the family that `pipeline` uses, since there is no other permissive one for JPEG 2000; its lossless
+images are held against the uncompressed originals beside them by `conformance.py`.
 """
 
 import shutil
@@ -29,6 +29,18 @@ DCMTK = {
 }
 WAVELET = {uid.JPEG2000Lossless, uid.JPEG2000}
 WAVELET_HT = {uid.HTJ2KLossless, uid.HTJ2KLosslessRPCL, uid.HTJ2K}
+MODULE = (
+    "SamplesPerPixel",
+    "PhotometricInterpretation",
+    "PlanarConfiguration",
+    "NumberOfFrames",
+    "Rows",
+    "Columns",
+    "BitsAllocated",
+    "BitsStored",
+    "HighBit",
+    "PixelRepresentation",
+)
 LOSSY = {uid.JPEGBaseline8Bit, uid.JPEGExtended12Bit, uid.JPEGLSNearLossless, uid.JPEG2000, uid.HTJ2K}
 
 
@@ -68,7 +80,11 @@ def read_second(path: Path) -> Second:
     colours = str(dataset.get("PhotometricInterpretation", "MONOCHROME2"))
     if syntax in DCMTK:
         decoder = DCMTK[syntax]
-        frames, colours = _by_dcmtk(path, decoder)
+        plain = _by_dcmtk(path, decoder) or _rewritten(dataset, decoder)
+        if plain:
+            frames, colours = plain
+        else:
+            decoder, frames = _by_charls(dataset)
     elif syntax in WAVELET | WAVELET_HT:
         decoder = "imagecodecs OpenJPH" if syntax in WAVELET_HT else "imagecodecs OpenJPEG"
         frames = _by_imagecodecs(dataset, syntax in WAVELET_HT)
@@ -82,7 +98,8 @@ def read_second(path: Path) -> Second:
     return Second(dataset, stored, syntax in LOSSY, converted, decoder)
 
 
-def _by_dcmtk(path: Path, program: str) -> tuple[np.ndarray, str]:
+def _by_dcmtk(path: Path, program: str) -> tuple[np.ndarray, str] | None:
+    """Pixels and their colour space; None where the program refuses the file."""
     found = shutil.which(program)
     if not found:
         raise NoSecondReaderError(f"{program} is not installed")
@@ -90,18 +107,49 @@ def _by_dcmtk(path: Path, program: str) -> tuple[np.ndarray, str]:
         out = Path(folder) / "out.dcm"
         done = subprocess.run([found, str(path), str(out)], capture_output=True, timeout=60, check=False)
         if done.returncode or not out.exists():
-            raise NoSecondReaderError(f"{program} refuses it")
+            return None
         plain = pydicom.dcmread(out, force=True)
         return _unpacked(plain), str(plain.PhotometricInterpretation)
 
 
 def _by_imagecodecs(dataset: pydicom.Dataset, ht: bool) -> np.ndarray:
     count = int(dataset.get("NumberOfFrames", 1) or 1)
-    decode = imagecodecs.htj2k_decode if ht else imagecodecs.jpeg2k_decode
+    codestreams = list(generate_frames(dataset.PixelData, number_of_frames=count))
     try:
-        return np.stack([decode(frame) for frame in generate_frames(dataset.PixelData, number_of_frames=count)])
+        frames = np.stack([imagecodecs.jpeg2k_decode(frame) for frame in codestreams])
+        if not ht:
+            return frames
+        other = np.stack([imagecodecs.htj2k_decode(frame) for frame in codestreams])
     except (RuntimeError, ValueError) as error:
         raise NoSecondReaderError(f"imagecodecs refuses it ({type(error).__name__})") from error
+    whole = np.iinfo(other.dtype).max  # OpenJPH lets lossy values run over the edge, from white to black
+    return np.where(np.abs(other.astype(np.int64) - frames) > 0.9 * whole, frames, other)
+
+
+def _rewritten(dataset: pydicom.Dataset, program: str) -> tuple[np.ndarray, str] | None:
+    """The pixels by DCMTK behind a fresh header of the Image Pixel module: DCMTK refuses odd encodings of the rest."""
+    fresh = pydicom.Dataset()
+    fresh.SOPClassUID, fresh.SOPInstanceUID = uid.SecondaryCaptureImageStorage, "1.2.3"
+    for keyword in (*MODULE, "PixelData"):
+        if keyword in dataset:
+            setattr(fresh, keyword, dataset[keyword].value)
+    fresh["PixelData"].VR = "OB"
+    fresh["PixelData"].is_undefined_length = True
+    fresh.file_meta = pydicom.dataset.FileMetaDataset()
+    fresh.file_meta.TransferSyntaxUID = dataset.file_meta.TransferSyntaxUID
+    with tempfile.TemporaryDirectory() as folder:
+        fresh.save_as(Path(folder) / "in.dcm", enforce_file_format=True)
+        return _by_dcmtk(Path(folder) / "in.dcm", program)
+
+
+def _by_charls(dataset: pydicom.Dataset) -> tuple[str, np.ndarray]:
+    """JPEG-LS that DCMTK refuses."""
+    count = int(dataset.get("NumberOfFrames", 1) or 1)
+    try:
+        frames = [imagecodecs.jpegls_decode(f) for f in generate_frames(dataset.PixelData, number_of_frames=count)]
+    except (RuntimeError, ValueError) as error:
+        raise NoSecondReaderError("neither DCMTK nor imagecodecs decodes it") from error
+    return "imagecodecs CharLS", np.stack(frames)
 
 
 def _unpacked(dataset: pydicom.Dataset) -> np.ndarray:
@@ -114,7 +162,7 @@ def _unpacked(dataset: pydicom.Dataset) -> np.ndarray:
     count = int(dataset.get("NumberOfFrames", 1) or 1)
     rows, columns, samples = int(dataset.Rows), int(dataset.Columns), int(dataset.get("SamplesPerPixel", 1))
     allocated = int(dataset.BitsAllocated)
-    implicit, little = dataset.original_encoding
+    _, little = dataset.original_encoding
     if allocated == 8 and not little and dataset["PixelData"].VR == "OW":
         content = np.frombuffer(content, "u2").byteswap().tobytes()
     if allocated == 1:
@@ -162,84 +210,3 @@ def _red_green_blue(stored: np.ndarray, bits: int) -> np.ndarray:
         luma + 1.772 * (blue - middle),
     ]
     return np.stack(rgb, -1).round().clip(0, (1 << bits) - 1).astype(np.int64)
-
-
-def values(second: Second, *, inverted: bool) -> np.ndarray:
-    """Modality values or colours of all frames, (F, rows, columns[, 3]) float64.
-
-    Args:
-        second: What was decoded.
-        inverted: Whether a MONOCHROME1 radiograph is to be turned.
-    """
-    dataset, stored = second.dataset, second.stored
-    bits = int(dataset.BitsStored)
-    if dataset.get("PhotometricInterpretation") == "PALETTE COLOR":
-        return np.stack([_palette(stored, dataset, name) for name in ("Red", "Green", "Blue")], -1)
-    if stored.ndim == 4:
-        return stored * (255 / ((1 << bits) - 1))
-    if inverted:
-        stored = (-1 if dataset.get("PixelRepresentation") == 1 else (1 << bits) - 1) - stored
-    return np.stack([_modality(stored[n], dataset, n) for n in range(len(stored))])
-
-
-def _modality(frame: np.ndarray, dataset: pydicom.Dataset, index: int) -> np.ndarray:
-    """Modality LUT, or the rescale of the frame's functional groups or of the top level."""
-    if "ModalityLUTSequence" in dataset:
-        item = dataset.ModalityLUTSequence[0]
-        entries, first, bits = (int(value) for value in item.LUTDescriptor)
-        table = _words(item["LUTData"].value, entries or 1 << 16, bits, dataset.original_encoding[1])
-        return table[np.clip(frame - first, 0, len(table) - 1)].astype(float)
-    place = group(dataset, index, "PixelValueTransformationSequence") or dataset
-    return frame * float(place.get("RescaleSlope", 1)) + float(place.get("RescaleIntercept", 0))
-
-
-def group(dataset: pydicom.Dataset, index: int, sequence: str) -> pydicom.Dataset | None:
-    """The first item of a sequence in the frame's functional groups, else in the shared ones."""
-    own = dataset.get("PerFrameFunctionalGroupsSequence") or []
-    shared = dataset.get("SharedFunctionalGroupsSequence") or []
-    for place in (*own[index : index + 1], *shared[:1]):
-        if place.get(sequence):
-            return place[sequence].value[0]
-    return None
-
-
-def _palette(stored: np.ndarray, dataset: pydicom.Dataset, name: str) -> np.ndarray:
-    entries, first, bits = (int(v) for v in dataset[f"{name}PaletteColorLookupTableDescriptor"].value)
-    entries = entries or 1 << 16
-    little = dataset.original_encoding[1]
-    segments = dataset.get(f"Segmented{name}PaletteColorLookupTableData")
-    if segments is not None:
-        table = _expanded(_words(segments, 0, bits, little))
-    else:
-        table = _words(dataset[f"{name}PaletteColorLookupTableData"].value, entries, bits, little)
-    return table[np.clip(stored - first, 0, len(table) - 1)] * (255 / ((1 << bits) - 1))
-
-
-def _words(content: object, entries: int, bits: int, little: bool) -> np.ndarray:
-    """LUT data as numbers: bytes of 8 or 16 bits, or numbers already."""
-    if not isinstance(content, bytes):
-        return np.atleast_1d(np.asarray(content, np.int64))
-    eight = bits == 8 and len(content) <= entries + entries % 2
-    table = np.frombuffer(content, "u1" if eight else "<u2" if little else ">u2").astype(np.int64)
-    return table[:entries] if entries else table
-
-
-def _expanded(codes: np.ndarray) -> np.ndarray:
-    """Segments as a table: discrete (0), linear (1) and indirect (2).
-
-    Source:
-        DICOM PS3.3 C.7.9.2.
-    """
-    table: list[float] = []
-    at = 0
-    while at < len(codes):
-        kind, length = int(codes[at]), int(codes[at + 1])
-        if kind == 0:
-            table += codes[at + 2 : at + 2 + length].tolist()
-            at += 2 + length
-        elif kind == 1:
-            table += np.linspace(table[-1], int(codes[at + 2]), length + 1)[1:].tolist()
-            at += 3
-        else:
-            raise NoSecondReaderError("indirect segments")
-    return np.asarray(table)
