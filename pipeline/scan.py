@@ -11,7 +11,7 @@ Kind = Literal["radiograph", "photograph", "volume"]
 Format = Literal["dicom", "nifti", "image"]
 
 RADIOGRAPHS = frozenset({"CR", "DX", "DR", "RG", "MG", "IO", "PX", "XA", "RF"})
-PHOTOGRAPHS = frozenset({"XC", "SC", "OT", "GM", "ES", "DMS", "OP", "US"})
+PHOTOGRAPHS = frozenset({"XC", "SC", "OT", "GM", "ES", "DMS", "OP", "SM", "US"})
 
 
 def kind_of(modality: str, images: int) -> Kind:

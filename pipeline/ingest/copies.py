@@ -8,25 +8,29 @@ from pathlib import Path
 from pipeline.errors import Reason
 from pipeline.ingest.facts import FileFacts
 
+MOST_COMPARED = 16  # of files with one name, which are few unless somebody means harm
+
 
 def mark_copies(files: Sequence[FileFacts]) -> list[FileFacts]:
     """Mark every copy as ignored; of sound files the first by path stays, and a damaged one yields to a sound one.
 
-    Slices with one SOP Instance UID but different places are no copies, and all stay.
+    Images with one SOP Instance UID but different places, time points or pixels are no copies, and all stay.
 
     Args:
         files: In order of their paths.
     """
-    seen: set[str] = set()
+    seen: dict[str, list[FileFacts]] = defaultdict(list)
     marked: dict[str, FileFacts] = {}
     for file in sorted(files, key=lambda file: file.status != "ok"):  # sound ones first, else in order
         names = names_of(file)
-        if file.format and file.status == "ok" and seen & names:
+        namesakes = [other for name in names for other in seen[name][-MOST_COMPARED:]]
+        if file.format and file.status == "ok" and any(_is_copy(file, other) for other in namesakes):
             reason = f"{Reason.DUPLICATE_FILE}: a copy of another file, which is read"
             marked[file.path] = dataclasses.replace(file, status="ignored", reason=reason)
-        elif file.format and file.status == "refused" and seen & names:
+        elif file.format and file.status == "refused" and namesakes:
             marked[file.path] = dataclasses.replace(file, format="")  # a row of its own: the sound copy stands
-        seen |= names
+        for name in names:
+            seen[name].append(file)
     return [marked.get(file.path, file) for file in files]
 
 
@@ -36,9 +40,23 @@ def names_of(file: FileFacts) -> set[str]:
     if file.format and file.sha256:
         names.add(f"content {file.sha256}")
     if file.format and file.sop_uid:
-        position = file.frames[0].position if file.frames and file.geometry == "patient" else None
-        names.add(f"instance {file.sop_uid} {position}")
+        names.add(f"instance {file.sop_uid} {_place(file)}")
     return names
+
+
+def _place(file: FileFacts) -> tuple[object, ...]:
+    """Where and when a file's first frame was taken; empty where it lies nowhere."""
+    if not file.frames or file.geometry != "patient":
+        return ()
+    frame = file.frames[0]
+    return (frame.position, frame.orientation, frame.key, frame.ties)
+
+
+def _is_copy(file: FileFacts, other: FileFacts) -> bool:
+    """Whether namesakes hold the same image; of one sent in two transfer syntaxes the name must do."""
+    if file.sha256 and file.sha256 == other.sha256:
+        return True
+    return file.syntax != other.syntax or _same_pixels(file, other)
 
 
 def without_copies(files: Sequence[FileFacts]) -> tuple[list[FileFacts], list[FileFacts]]:
@@ -52,7 +70,7 @@ def without_copies(files: Sequence[FileFacts]) -> tuple[list[FileFacts], list[Fi
     by_place: dict[object, list[FileFacts]] = defaultdict(list)
     for file in files:
         frame = file.frames[0]
-        place = (frame.position, frame.orientation, frame.key, frame.ties, frame.scale)
+        place = (_place(file), frame.meaning)
         if frame.position and any(_same_pixels(file, other) for other in by_place[place]):
             reason = f"{Reason.DUPLICATE_FILE}: the same pixels at the same place as another slice of the series"
             copies.append(dataclasses.replace(file, status="ignored", reason=reason))

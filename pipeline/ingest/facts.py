@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.scan import Format, Status
 
-FACTS_VERSION = 2  # raise it when the meaning of a field changes: remembered facts are then read anew
+FACTS_VERSION = 3  # raise it when the meaning of a field changes: remembered facts are then read anew
 Vector = tuple[float, ...]
 FRAME_TUPLES = ("position", "orientation", "spacing", "key", "ties")
 FILE_TUPLES = ("shape", "pixel_span")
@@ -24,9 +24,9 @@ class FrameFacts:
         spacing: Pixel Spacing in mm: between rows, between columns; None where absent.
         depth: Step in mm to the next slice where there is only one: Spacing Between Slices, else Slice
             Thickness, else 1.
-        key: Frames of one volume share it (frame of reference, size, spacing, echo, time point).
+        key: Frames of one volume share it (frame of reference, size, echo, time point, stack).
         ties: Values that may tell frames at one position apart, tried in order.
-        scale: The rescale, as text, for recognising identical copies.
+        meaning: Rescale and bits, as text: with the same stored bytes, the same values.
         instance: Instance Number, which only orders volumes among themselves.
     """
 
@@ -37,7 +37,7 @@ class FrameFacts:
     depth: float
     key: tuple[str, ...]
     ties: tuple[str, ...]
-    scale: str
+    meaning: str
     instance: int
 
 
@@ -56,6 +56,7 @@ class FileFacts:
         volumes: Number of volumes of a NIfTI file.
         geometry: `patient` where the file places its image in the patient, else `none`; empty where unknown.
         frames: One record per DICOM frame.
+        syntax: Transfer Syntax UID of a DICOM file.
         pixel_span: Offset and length of the pixel data within the file, for comparing copies.
     """
 
@@ -75,6 +76,7 @@ class FileFacts:
     volumes: int = 1
     geometry: Literal["patient", "none", ""] = ""
     frames: tuple[FrameFacts, ...] = ()
+    syntax: str = ""
     pixel_span: tuple[int, int] | None = None
 
     def to_json(self) -> str:

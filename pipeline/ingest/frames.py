@@ -1,5 +1,6 @@
 """What the header says of each frame: plain headers and functional groups of multi-frame objects alike."""
 
+import hashlib
 import json
 import math
 from collections.abc import Sequence
@@ -54,6 +55,12 @@ class FrameHeader:
         if len(numbers) < count or not all(map(math.isfinite, numbers)):
             raise ScanError(Reason.CORRUPT_HEADER, f"{keyword} does not hold {count} finite numbers")
         return numbers[:count]
+
+    def position(self) -> Vector | None:
+        """Image Position (Patient); many frames of an object without functional groups cannot share one."""
+        if not self._groups and frame_count(self._dataset) > 1:
+            return None
+        return self.numbers("ImagePositionPatient", 3, "PlanePositionSequence")
 
     def number(self, keyword: str, sequence: str = "") -> float | None:
         """The first number of a value; None where it is absent, empty or no number."""
@@ -110,13 +117,13 @@ def _frame(dataset: Header, index: int) -> FrameFacts:
     instance = header.number("InstanceNumber")
     return FrameFacts(
         index=index,
-        position=header.numbers("ImagePositionPatient", 3, "PlanePositionSequence"),
+        position=header.position(),
         orientation=header.numbers("ImageOrientationPatient", 6, "PlaneOrientationSequence"),
         spacing=spacing,
         depth=_depth(header),
-        key=_key(header, spacing),
+        key=_key(header),
         ties=_ties(header, dataset),
-        scale=json.dumps(header.rescale()),
+        meaning=_meaning(header),
         instance=int(instance or 0),
     )
 
@@ -129,19 +136,19 @@ def _depth(header: FrameHeader) -> float:
     return 1.0
 
 
-def _key(header: FrameHeader, spacing: Vector | None) -> tuple[str, ...]:
-    """What frames of one volume share, apart from the orientation, which is compared with a tolerance."""
+def _key(header: FrameHeader) -> tuple[str, ...]:
+    """What frames of one volume share, apart from orientation and spacing, compared with a tolerance."""
     echo_time = header.number("EffectiveEchoTime", "MREchoSequence") or header.number("EchoTime")
     return (
         _text(header.get("FrameOfReferenceUID")),
         _text(header.get("Rows")),
         _text(header.get("Columns")),
         _text(header.get("SamplesPerPixel")),
-        _text(tuple(round(step, 4) for step in spacing) if spacing else None),
         _text(None if echo_time is None else round(echo_time, 3)),
         _text(header.get("EchoNumbers")),
         _text(header.get("TemporalPositionIdentifier")),
         _text(header.get("TemporalPositionIndex", "FrameContentSequence")),
+        _text(header.get("StackID", "FrameContentSequence")),
     )
 
 
@@ -150,14 +157,23 @@ def _ties(header: FrameHeader, dataset: Header) -> tuple[str, ...]:
     gradient = "MRDiffusionSequence"
     return (
         _text(header.get("AcquisitionNumber")),
-        _text(header.get("StackID", "FrameContentSequence")),
         _text(header.get("FrameType", "MRImageFrameTypeSequence") or header.get("ImageType")),
         _text([header.get("DiffusionBValue", gradient), header.get("DiffusionGradientOrientation", gradient)]),
         _text(header.number("TriggerTime")),
         _text(header.number("NominalCardiacTriggerDelayTime", "CardiacSynchronizationSequence")),
         _text(header.number("InversionTime")),
+        _text(header.number("FlipAngle", "MRTimingAndRelatedParametersSequence")),
+        _text(header.number("FrameReferenceTime")),
         _text(_dimensions(header, dataset)),
     )
+
+
+def _meaning(header: FrameHeader) -> str:
+    """What turns stored bytes into values, so that equal bytes are known to be equal values."""
+    table = header.get("ModalityLUTSequence")
+    stored = [_text(header.get(keyword)) for keyword in ("BitsStored", "HighBit", "PixelRepresentation")]
+    entries = hashlib.sha256(str(table[0].get("LUTData")).encode()).hexdigest() if table else ""
+    return json.dumps([*header.rescale(), *stored, entries])
 
 
 def _dimensions(header: FrameHeader, dataset: Header) -> Sequence[Any]:

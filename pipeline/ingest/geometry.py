@@ -19,6 +19,7 @@ STEP_TOLERANCE = 0.01  # of the step
 SIDEWAYS_STEPS = 2  # a step may go this many tolerances off the line: both its ends are rounded
 DIRECTION_TOLERANCE = 1e-3
 UNIT_TOLERANCE = 1e-2
+SPACING_TOLERANCE = 1e-4  # of the spacing: a tenth of a pixel over 1000 of them
 
 Array = npt.NDArray[np.float64]
 
@@ -30,6 +31,15 @@ def same_direction(one: FrameFacts, other: FrameFacts) -> bool:
     if one.orientation is None or other.orientation is None:
         return False
     return bool(np.allclose(one.orientation, other.orientation, rtol=0, atol=DIRECTION_TOLERANCE))
+
+
+def same_spacing(one: FrameFacts, other: FrameFacts) -> bool:
+    """Whether two frames have pixels of one size, to rounding."""
+    if one.spacing == other.spacing:
+        return True
+    if one.spacing is None or other.spacing is None:
+        return False
+    return bool(np.allclose(one.spacing, other.spacing, rtol=SPACING_TOLERANCE, atol=0))
 
 
 def along_normal(frames: Sequence[FrameFacts]) -> Array:
@@ -46,10 +56,16 @@ def along_normal(frames: Sequence[FrameFacts]) -> Array:
     return np.array([frame.position for frame in frames]) @ _normal(frames[0])
 
 
+def most_at_one_place(frames: Sequence[FrameFacts]) -> int:
+    """The largest number of frames that lie at one place along the normal."""
+    distances = np.sort(along_normal(frames))
+    places = np.cumsum(np.diff(distances, prepend=distances[0]) > SAME_PLACE_MM)
+    return int(np.bincount(places).max())
+
+
 def repeated(frames: Sequence[FrameFacts]) -> bool:
     """Whether two of the frames lie at one place."""
-    distances = np.sort(along_normal(frames))
-    return bool((np.diff(distances) <= SAME_PLACE_MM).any())
+    return most_at_one_place(frames) > 1
 
 
 def require_even(frames: Sequence[FrameFacts]) -> None:
@@ -102,6 +118,18 @@ def sideways(frames: Sequence[FrameFacts]) -> Array:
     return aside
 
 
+def out_of_place(frames: Sequence[FrameFacts]) -> Array:
+    """How far each frame lies from where even steps from the first to the last would put it, in mm, shape (K,).
+
+    Args:
+        frames: At least two, in order along the normal, each with a position.
+    """
+    positions = np.array([frame.position for frame in frames])
+    even = np.linspace(positions[0], positions[-1], len(frames))
+    off: Array = np.linalg.norm(positions - even, axis=1)
+    return off
+
+
 def affine_of(frames: Sequence[FrameFacts]) -> Array:
     """Voxel index (i along the row, j down the columns, k along the normal) to RAS+ mm, shape (4, 4).
 
@@ -115,7 +143,7 @@ def affine_of(frames: Sequence[FrameFacts]) -> Array:
     """
     first, last = frames[0], frames[-1]
     _require_place(first)
-    row, column = np.array(first.orientation).reshape(2, 3)
+    row, column = _directions(first)
     between_rows, between_columns = np.array(first.spacing)
     affine = np.eye(4)
     affine[:3, 0] = row * between_columns
@@ -129,8 +157,14 @@ def affine_of(frames: Sequence[FrameFacts]) -> Array:
 
 
 def _normal(frame: FrameFacts) -> Array:
-    row, column = np.array(frame.orientation).reshape(2, 3)
+    row, column = _directions(frame)
     return np.cross(row, column)
+
+
+def _directions(frame: FrameFacts) -> Array:
+    """Direction of rows and of columns, brought to length 1 since cosines are stored rounded; shape (2, 3)."""
+    directions = np.array(frame.orientation, dtype=np.float64).reshape(2, 3)
+    return np.asarray(directions / np.linalg.norm(directions, axis=1, keepdims=True))
 
 
 def _require_place(frame: FrameFacts) -> None:
@@ -149,7 +183,14 @@ def _require_place(frame: FrameFacts) -> None:
 
 
 def _require_straight(frames: Sequence[FrameFacts], tolerance: float) -> None:
-    """Check that no step goes sideways more than the others do."""
+    """Check that no step goes sideways more than the others do, and that small differences do not add up."""
     for at, aside in enumerate(sideways(frames).tolist()):
         if aside > SIDEWAYS_STEPS * tolerance:
             raise ScanError(Reason.UNEVEN_SPACING, f"slice {at + 1} lies {aside:.4g} mm beside the line of the others")
+    off = out_of_place(frames)
+    if off.max() > SIDEWAYS_STEPS * tolerance:
+        at = int(off.argmax())
+        raise ScanError(
+            Reason.UNEVEN_SPACING,
+            f"slice {at} lies {off[at]:.4g} mm from where even steps would put it; the steps drift",
+        )

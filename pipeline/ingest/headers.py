@@ -18,8 +18,10 @@ from pipeline.scan import PHOTOGRAPHS, RADIOGRAPHS
 
 Geometry = Literal["patient", "none"]
 
-UNPLACED = RADIOGRAPHS | PHOTOGRAPHS - {"OT"} | {"IVUS", "BDUS"}  # images that lie nowhere in the patient
-COLOURFUL = PHOTOGRAPHS | {"IVUS", "BDUS"}
+COLOURFUL = PHOTOGRAPHS | {"IVUS", "BDUS", "OPT", "OCT", "IVOCT"}
+UNPLACED = RADIOGRAPHS | COLOURFUL - {"OT"}  # images that lie nowhere in the patient
+STACKED = frozenset({"CT", "MR", "PT"})  # slices, which must lie somewhere
+SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"
 GREY = frozenset({"MONOCHROME1", "MONOCHROME2"})
 COLOUR = frozenset({"RGB", "YBR_FULL", "YBR_FULL_422", "YBR_ICT", "YBR_RCT", "PALETTE COLOR"})
 MODALITY_OF_CLASS: dict[str, str] = {
@@ -70,6 +72,7 @@ def dicom_facts(file: DicomFile, facts: FileFacts) -> FileFacts:
         modality=_modality(dataset, sop_class),
         series_uid=_text(dataset, "SeriesInstanceUID") or _made_uid(facts.sha256),
         sop_uid=_text(dataset, "SOPInstanceUID"),
+        syntax=file.syntax,
         patient=_text(dataset, "PatientID"),
     )
     try:
@@ -89,7 +92,13 @@ def _names_an_image(dataset: Header, sop_class: str) -> bool:
 
 
 def _modality(dataset: Header, sop_class: str) -> str:
-    return _text(dataset, "Modality") or MODALITY_OF_CLASS.get(sop_class, "OT")
+    """The modality; a capture that is in colour or lies nowhere is a picture, whatever modality it was taken of."""
+    modality = _text(dataset, "Modality") or MODALITY_OF_CLASS.get(sop_class, "OT")
+    if sop_class != SECONDARY_CAPTURE and not sop_class.startswith(f"{SECONDARY_CAPTURE}."):
+        return modality
+    in_colour = modality not in COLOURFUL and dataset.get("PhotometricInterpretation") in COLOUR
+    placed = "ImagePositionPatient" in dataset or "PerFrameFunctionalGroupsSequence" in dataset
+    return "SC" if in_colour or (modality in STACKED and not placed) else modality
 
 
 def _made_uid(sha256: str) -> str:
@@ -112,15 +121,13 @@ def _with_frames(facts: FileFacts, file: DicomFile) -> FileFacts:
 def is_placed(dataset: Header, modality: str, frames: Sequence[FrameFacts]) -> bool:
     """Whether an image must lie somewhere in the patient.
 
-    Radiographs, ultrasound and photographs do not, unless functional groups place each frame. Other frames
-    without a place may be a sequence, as in nuclear medicine; CT, MR, PT and single images of any modality but
-    OT must have one.
+    Radiographs, ultrasound and photographs do not, unless functional groups place each frame. CT, MR and PT must;
+    others, as planar nuclear medicine, do where the header places every frame.
     """
     placed = all(frame.position and frame.orientation for frame in frames)
     if modality in UNPLACED:
         return placed and "PerFrameFunctionalGroupsSequence" in dataset
-    sequence = modality == "OT" or (len(frames) > 1 and modality not in {"CT", "MR", "PT"})
-    return placed or not sequence
+    return placed or modality in STACKED
 
 
 def _require_readable(facts: FileFacts, file: DicomFile) -> None:
@@ -148,6 +155,8 @@ def _require_readable(facts: FileFacts, file: DicomFile) -> None:
 
 
 def _require_colour(dataset: Header, modality: str) -> None:
+    if modality in RADIOGRAPHS and not dataset.get("PhotometricInterpretation"):
+        raise ScanError(Reason.CORRUPT_HEADER, "no Photometric Interpretation, so which end is black is unknown")
     photometric = str(dataset.get("PhotometricInterpretation", "") or "MONOCHROME2")
     samples = _positive(dataset, "SamplesPerPixel", default=1)
     if photometric not in GREY | COLOUR:

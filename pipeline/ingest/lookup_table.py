@@ -26,6 +26,8 @@ def look_up(
     Source:
         DICOM PS3.3 C.11.1.1.
     """
+    if item.get("LUTDescriptor") is None or item.get("LUTData") is None:
+        raise ScanError(Reason.CORRUPT_HEADER, "Modality LUT without its descriptor or its data")
     entries, first = (int(value) for value in item.LUTDescriptor[:2])
     entries = entries or 2**16
     if signed and first >= 2**15:

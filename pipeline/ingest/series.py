@@ -1,5 +1,6 @@
 """Which DICOM frames make one volume, and whether that volume can be trusted."""
 
+import itertools
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -8,7 +9,14 @@ from pipeline.errors import ScanError
 from pipeline.ingest.budget import require_budget
 from pipeline.ingest.copies import without_copies
 from pipeline.ingest.facts import FileFacts, FrameFacts
-from pipeline.ingest.geometry import along_normal, repeated, require_even, same_direction
+from pipeline.ingest.geometry import (
+    along_normal,
+    most_at_one_place,
+    repeated,
+    require_even,
+    same_direction,
+    same_spacing,
+)
 from pipeline.ingest.refs import row_for_file, series_ref
 from pipeline.scan import SeriesRef
 
@@ -59,7 +67,7 @@ def split_frames(frames: Sequence[FrameFacts]) -> list[list[FrameFacts]]:
     groups: list[list[FrameFacts]] = []
     by_key: dict[tuple[str, ...], list[list[FrameFacts]]] = defaultdict(list)
     for frame in frames:
-        alike = next((group for group in by_key[frame.key] if same_direction(group[0], frame)), None)
+        alike = next((group for group in by_key[frame.key] if _alike(group[0], frame)), None)
         if alike is None:
             alike = []
             by_key[frame.key].append(alike)
@@ -80,25 +88,35 @@ def in_order(frames: Sequence[FrameFacts]) -> list[FrameFacts]:
     return ordered
 
 
+def _alike(one: FrameFacts, other: FrameFacts) -> bool:
+    return same_direction(one, other) and same_spacing(one, other)
+
+
 def _untangled(frames: list[FrameFacts]) -> list[list[FrameFacts]]:
-    """Split frames that lie at one place by the first tie, or by all ties together, that tells them apart."""
+    """Split frames that lie at one place by what tells them apart: one tie, else two together, else all.
+
+    Best are as many parts as there are frames at one place; else parts of some slices each will do. Single slices
+    will not: a value that differs in every image would tear any stack apart.
+    """
     try:
-        if not repeated(frames):
+        most = most_at_one_place(frames)
+        if most == 1:
             return [frames]
-        for tie in range(len(frames[0].ties)):
-            parts = _split_by(frames, slice(tie, tie + 1))
-            if len(parts) > 1 and not any(map(repeated, parts)):
-                return parts
-        parts = _split_by(frames, slice(None))
-        return parts if not any(map(repeated, parts)) else [frames]
+        ties = range(len(frames[0].ties))
+        choices = [*((tie,) for tie in ties), *itertools.combinations(ties, 2), tuple(ties)]
+        splits = [parts for chosen in choices if len(parts := _split_by(frames, chosen)) >= most]
+        apart = [parts for parts in splits if not any(map(repeated, parts))]
     except ScanError:  # frames without a place; the check of the whole volume tells
         return [frames]
+    exact = [parts for parts in apart if len(parts) == most]
+    whole = [parts for parts in apart if min(map(len, parts)) > 1]
+    return next(iter([*exact, *whole]), [frames])
 
 
-def _split_by(frames: Sequence[FrameFacts], ties: slice) -> list[list[FrameFacts]]:
+def _split_by(frames: Sequence[FrameFacts], ties: Sequence[int]) -> list[list[FrameFacts]]:
     parts: dict[tuple[str, ...], list[FrameFacts]] = defaultdict(list)
     for frame in frames:
-        parts[frame.ties[ties]].append(frame)
+        parts[tuple(frame.ties[tie] for tie in ties)].append(frame)
     return list(parts.values())
 
 

@@ -1,0 +1,66 @@
+"""Every case of the truth set is read right or refused with the right code; second readers prove the truth itself."""
+
+import importlib
+
+import numpy as np
+import pytest
+
+from pipeline.errors import Reason, ScanError
+from pipeline.ingest.read import read_scan
+from pipeline.ingest.scan_folder import scan_sources
+from tests.pipeline.ingest.truth.case import CASES
+from tests.pipeline.ingest.truth.second_readers import assert_proved
+
+FAMILIES = ("geometry", "grouping", "values", "radiographs", "colour", "others")
+for family in FAMILIES:
+    importlib.import_module(f"tests.pipeline.ingest.truth.{family}")
+
+ALL = [
+    pytest.param(
+        case, id=f"{case.family}-{case.name}", marks=pytest.mark.xfail(strict=True, reason=case.bug) if case.bug else ()
+    )
+    for case in CASES
+]
+
+
+def outcome(ref):
+    """What became of a reference: a scan, or the code for which there is none."""
+    if ref.status != "ok":
+        return Reason(ref.reason.partition(":")[0])
+    try:
+        return read_scan(ref)
+    except ScanError as error:
+        return error.code
+
+
+@pytest.mark.parametrize("case", ALL)
+def test_case_is_read_right_or_refused_with_the_right_code(case, tmp_path):
+    expected = case.write(tmp_path)
+    refs = scan_sources([tmp_path])
+    ignored = sorted(ref.reason.partition(":")[0] for ref in refs if ref.status == "ignored")
+    outcomes = [(ref, outcome(ref)) for ref in refs if ref.status != "ignored"]
+    refused = sorted(str(made) for _, made in outcomes if isinstance(made, Reason))
+    scans = [(ref, made) for ref, made in outcomes if not isinstance(made, Reason)]
+    assert (len(scans), refused, ignored) == (len(expected.volumes), [*expected.refused], [*expected.ignored])
+    for (ref, scan), truth in zip(scans, expected.volumes, strict=True):
+        assert scan.voxels.dtype == np.float32
+        assert ref.shape == scan.voxels.shape[:3]
+        assert (scan.modality, scan.inverted) == (truth.modality, truth.inverted)
+        np.testing.assert_allclose(scan.voxels, truth.voxels.astype(np.float32), rtol=0, atol=truth.tolerance)
+        assert scan.geometry == ref.geometry == ("none" if truth.affine is None else "patient")
+        np.testing.assert_allclose(scan.affine, np.eye(4) if truth.affine is None else truth.affine, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("case", [case for case in CASES if case.write], ids=lambda case: f"{case.family}-{case.name}")
+def test_second_readers_prove_the_truth(case, tmp_path):
+    expected = case.write(tmp_path)
+    if not expected.proof:
+        pytest.skip("no second reader is right on this case")
+    for reader in expected.proof:
+        assert_proved(reader, tmp_path, expected.volumes)
+
+
+def test_the_set_is_as_large_as_promised():
+    assert len(CASES) >= 70
+    assert {case.row for case in CASES} >= {*range(1, 28)} - {4}
+    assert len({(case.family, case.name) for case in CASES}) == len(CASES)
