@@ -4,6 +4,7 @@ import csv
 import json
 import re
 import stat
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -159,3 +160,13 @@ def test_a_zip_archive_is_looked_into(planted, tmp_path):
     with passing_archives(everywhere=False) as archives:
         check = check_sources([tmp_path / "sent.zip"], archives=archives)
     assert check_record(check)["counts"] == {"ok": 2, "refused": 1, "ignored": 1}
+
+
+def test_every_key_of_the_record_is_on_the_page_of_formats(planted, radiograph_bundle):
+    page = (Path(__file__).resolve().parents[3] / "docs" / "reference" / "formats.md").read_text(encoding="utf-8")
+    named = set(re.findall(r"`([a-z_0-9]+)[`.]", page))
+    record = check_record(check_sources([planted], trial=load_trial(radiograph_bundle, "cpu")), names=True)
+    parts = [record["bundle"], record["overlap"], record["time"], record["syntaxes"][0], record["decoders"][0]]
+    keys = {key for part in [*parts, *record["series"], *record["files"]] for key in part}
+    assert keys - named == set()
+    assert set(record) - named - {"scanshift", "created"} == set()
