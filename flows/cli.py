@@ -47,6 +47,7 @@ def build_parser() -> argparse.ArgumentParser:
     ingest.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
     _archives(ingest)
     _workspace(ingest, required=True)
+    ingest.add_argument("--catalog", default="", metavar="URL", help="of a PostgreSQL database, instead of a file")
 
     convert = add("convert", "write each series as ingest read it to NIfTI, and series.csv")
     convert.add_argument("sources", nargs="+", type=Path, metavar="SOURCE")
@@ -54,6 +55,19 @@ def build_parser() -> argparse.ArgumentParser:
     convert.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
 
     _check(add("check", "what is there and what would become of it: series, geometry, pixels, codecs, overlap, time"))
+
+    deidentify = add("deidentify", "write DICOM objects without what identifies the patient (PS3.15 basic profile)")
+    deidentify.add_argument("source", type=Path, metavar="SOURCE")
+    deidentify.add_argument("dest", type=Path, metavar="DEST")
+    deidentify.add_argument("--key", type=Path, required=True, metavar="FILE", help="secret; made if it is not there")
+    deidentify.add_argument("--dates", choices=["remove", "shift"], default="remove", help="(default: %(default)s)")
+    deidentify.add_argument("--retain-device", action="store_true", help="keep serial numbers and the like")
+    deidentify.add_argument("--clean-descriptors", action="store_true", help="keep known words of descriptions")
+    deidentify.add_argument(
+        "--mask", action="append", default=[], metavar="TOP,LEFT,HEIGHT,WIDTH", help="blacken burned-in text (pixels)"
+    )
+    deidentify.add_argument("--pixels-clean", action="store_true", help="vouch that no text is burned in")
+    deidentify.add_argument("--table", type=Path, metavar="FILE", help="CSV that links sources to output; private")
 
     labels = add("labels", "write a labels.csv template, from class sub-folders or with empty labels")
     labels.add_argument("folder", type=Path, metavar="FOLDER")

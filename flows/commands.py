@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from flows import check, pacs, tools
+from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
 from flows.request import Request
@@ -55,7 +56,7 @@ def ingest(options: argparse.Namespace) -> dict[str, Any]:
         workspace=str(space.root.absolute()),
         run=str(space.run_folder("ingest").absolute()),
         sources=tuple(str(source.absolute()) for source in options.sources),
-        options={"archives": options.archives},
+        options={"archives": options.archives, "catalog": options.catalog},
     )
     result = run_flow("flows.ingest", "ingest_flow", request)
     result["lines"] = [
@@ -221,6 +222,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "ingest": ingest,
     "convert": tools.convert,
     "check": check.check,
+    "deidentify": deidentify,
     "labels": tools.labels,
     "adapt": adapt,
     "validate": validate,

@@ -143,9 +143,11 @@ def open_dicom(path: Path | str) -> Iterator[DicomFile]:
 
 def parse(file: BinaryIO) -> DicomFile:
     """Read the data set of an open file up to the pixel data."""
-    plain = plain_file(file)
-    if plain is not None:
-        return plain
+    return plain_file(file) or parse_every_element(file)
+
+
+def parse_every_element(file: BinaryIO) -> DicomFile:
+    """Read the data set of an open file up to the pixel data as pydicom's `Dataset`, also where less would do."""
     file.seek(0)
     meta = _file_meta(file)
     deflated = meta.get("TransferSyntaxUID") == uid.DeflatedExplicitVRLittleEndian
