@@ -34,14 +34,14 @@ def many(tmp_path, slices, write):
 
 def test_memory_does_not_grow_with_the_files(many):
     peaks = []
-    for name, count in (("warm", 50), ("few", 600), ("many", 3000)):
+    for name, count in (("warm", 1500), ("few", 500), ("many", 2500)):
         folder = many(name, count)
         tracemalloc.start()
         refs = scan_sources([folder])
         peaks.append(tracemalloc.get_traced_memory()[1])
         tracemalloc.stop()
         assert [(ref.status, ref.images) for ref in refs] == [("ok", 50)] * (count // 50)
-    assert peaks[2] - peaks[1] < 1_500_000  # 2,400 more files: their paths, but not what their headers say
+    assert peaks[2] - peaks[1] < 1_000_000  # 2,000 more files: their paths, but not what their headers say
 
 
 def test_hashes_change_nothing_but_the_content(tmp_path, slices, write, write_all):
