@@ -14,6 +14,7 @@ from pipeline.ingest.geometry import (
     Array,
     affine_of,
     along_normal,
+    out_of_place,
     require_even,
     sideways,
     usual_step,
@@ -30,8 +31,9 @@ class Steps:
         smallest, median, largest: Of the steps.
         deviation: Largest difference of a step from the median one.
         tolerance: What is allowed of that.
-        aside: How far the worst step lies off the line of the others.
-        aside_tolerance: What is allowed of that.
+        aside: How far the worst step lies off the mean step.
+        drift: How far the worst slice lies from where even steps from the first to the last would put it.
+        line_tolerance: What is allowed of `aside` and of `drift`.
         positions: Each slice's distance from the first.
     """
 
@@ -41,7 +43,8 @@ class Steps:
     deviation: float
     tolerance: float
     aside: float
-    aside_tolerance: float
+    drift: float
+    line_tolerance: float
     positions: tuple[float, ...]
 
 
@@ -138,6 +141,7 @@ def _steps(distances: Array, ordered: Sequence[FrameFacts]) -> Steps | None:
         deviation=float(np.abs(gaps - median).max()),
         tolerance=tolerance,
         aside=float(sideways(ordered).max()),
-        aside_tolerance=SIDEWAYS_STEPS * tolerance,
+        drift=float(out_of_place(ordered).max()),
+        line_tolerance=SIDEWAYS_STEPS * tolerance,
         positions=tuple((distances - distances[0]).tolist()),
     )

@@ -1,5 +1,6 @@
 """Why the images of one Series Instance UID became the volumes that they became."""
 
+import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -7,7 +8,7 @@ from dataclasses import dataclass
 from pipeline.ingest.dicom_file import open_dicom
 from pipeline.ingest.facts import FrameFacts
 from pipeline.ingest.faults import FAULTS
-from pipeline.ingest.geometry import same_direction
+from pipeline.ingest.geometry import same_direction, same_spacing
 from pipeline.scan import SeriesRef
 
 # What FrameFacts.key and FrameFacts.ties hold, in their order; a test varies each and looks for its name.
@@ -16,20 +17,21 @@ KEY_NAMES = (
     "rows",
     "columns",
     "samples per pixel",
-    "pixel spacing",
     "echo time",
     "echo number",
     "time point",
     "time point",
+    "stack",
 )
 TIE_NAMES = (
     "acquisition number",
-    "stack",
     "image type",
     "diffusion weighting",
     "trigger time",
     "cardiac phase",
     "inversion time",
+    "flip angle",
+    "frame time",
     "other dimension",
 )
 
@@ -64,6 +66,8 @@ def split_by(volumes: Sequence[Fingerprint]) -> tuple[str, ...]:
     found: dict[str, None] = {}  # a set that keeps its order
     if not all(same_direction(first, volume.first) for volume in volumes):
         found["orientation"] = None
+    if not all(same_spacing(first, volume.first) for volume in volumes):
+        found["pixel spacing"] = None
     for name, values in zip(KEY_NAMES, zip(*(volume.first.key for volume in volumes), strict=True), strict=False):
         if len(set(values)) > 1:
             found[name] = None
@@ -103,7 +107,7 @@ def _alike(volumes: Sequence[Fingerprint]) -> list[list[Fingerprint]]:
     groups: list[list[Fingerprint]] = []
     for volume in volumes:
         for group in groups:
-            if group[0].first.key == volume.first.key and same_direction(group[0].first, volume.first):
+            if _same_stack(group[0].first, volume.first):
                 group.append(volume)
                 break
         else:
@@ -111,18 +115,20 @@ def _alike(volumes: Sequence[Fingerprint]) -> list[list[Fingerprint]]:
     return groups
 
 
+def _same_stack(one: FrameFacts, other: FrameFacts) -> bool:
+    return one.key == other.key and same_direction(one, other) and same_spacing(one, other)
+
+
 def _deciding_ties(groups: Sequence[Sequence[Fingerprint]]) -> tuple[str, ...]:
-    """The first tie that tells the volumes of every group apart, as ingest takes it; else all that differ."""
-    for at, name in enumerate(TIE_NAMES):
-        if all(_tells_apart(group, at) for group in groups):
-            return (name,)
-    return tuple(name for at, name in enumerate(TIE_NAMES) if any(_differs(group, at) for group in groups))
+    """What tells the volumes of every group apart, in the order in which ingest tries it: one tie, two, all."""
+    ties = range(len(TIE_NAMES))
+    for chosen in [*((tie,) for tie in ties), *itertools.combinations(ties, 2), tuple(ties)]:
+        if all(_tells_apart(group, chosen) for group in groups):
+            return tuple(TIE_NAMES[tie] for tie in chosen)
+    return ()
 
 
-def _differs(group: Sequence[Fingerprint], at: int) -> bool:
-    return len({value for volume in group for value in volume.ties[at]}) > 1
-
-
-def _tells_apart(group: Sequence[Fingerprint], at: int) -> bool:
-    values = [volume.ties[at] for volume in group]
-    return all(len(value) == 1 for value in values) and len(set(values)) == len(group)
+def _tells_apart(group: Sequence[Fingerprint], chosen: Sequence[int]) -> bool:
+    values = [tuple(volume.ties[tie] for tie in chosen) for volume in group]
+    one_each = all(len(value) == 1 for volume in values for value in volume)
+    return one_each and len(set(values)) == len(group)

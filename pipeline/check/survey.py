@@ -2,63 +2,24 @@
 
 import dataclasses
 import time
-from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pipeline.check.codecs import decoders_here, syntaxes_found
-from pipeline.check.grouping import Fingerprint, base_uid, fingerprint, left_out, split_by
-from pipeline.check.one_series import headed, read
+from pipeline.check.one_series import read
+from pipeline.check.overview import look_at_all
 from pipeline.check.records import Check, Timing
 from pipeline.check.row import SeriesCheck
 from pipeline.errors import ScanError, SourceError
 from pipeline.ingest.archives import Archives
 from pipeline.ingest.scan_folder import scan_sources
-from pipeline.scan import SeriesRef
 from pipeline.watch import Watch
 
 if TYPE_CHECKING:  # torch takes seconds to import, and is needed with a bundle only
     from pipeline.check.trial import Trial
-
-
-@dataclass(slots=True)
-class Gathered:
-    """What many series tell together, gathered one by one so that no header is kept.
-
-    Attributes:
-        syntaxes: Transfer Syntax UID to number of files.
-        volumes: Series Instance UID to the volumes that were made of it.
-    """
-
-    syntaxes: Counter[str] = field(default_factory=Counter)
-    volumes: dict[str, list[Fingerprint]] = field(default_factory=lambda: defaultdict(list))
-
-    def row(self, number: int, ref: SeriesRef) -> SeriesCheck:
-        """Look at the headers of one series."""
-        row, look = headed(number, ref)
-        if look and ref.volume == 0:
-            self.syntaxes.update(look.syntaxes)
-        if look and look.frames:
-            self.volumes[base_uid(ref.series_uid)].append(fingerprint(look.frames, placed=ref.geometry == "patient"))
-        return row
-
-    def explained(self, rows: Sequence[SeriesCheck]) -> list[SeriesCheck]:
-        """The rows with what each was split by, and what was left out of its series."""
-        reasons = {uid: split_by(volumes) for uid, volumes in self.volumes.items()}
-        apart = left_out(row.ref for row in rows)
-        told: set[str] = set()  # what was left out is told once, in the first volume of a series
-        explained = []
-        for row in rows:
-            uid = base_uid(row.ref.series_uid)
-            copies: Mapping[str, int] = apart.get(uid, {}) if uid not in told else {}
-            told.add(uid)
-            split = reasons.get(uid) or row.split_by
-            explained.append(dataclasses.replace(row, split_by=split, left_out=tuple(sorted(copies.items()))))
-        return explained
 
 
 def check_sources(
@@ -88,8 +49,7 @@ def check_sources(
     if not refs:
         raise SourceError("check: nothing found in the sources given")
     timing = Timing(header_seconds=time.perf_counter() - start)
-    gathered = Gathered()
-    rows = gathered.explained([gathered.row(number, ref) for number, ref in enumerate(refs, start=1)])
+    rows, syntaxes = look_at_all(refs, watch)
     if headers_only:
         rows = [_judged(row, trial) for row in rows]
     else:
@@ -97,7 +57,7 @@ def check_sources(
     decoders = decoders_here()
     return Check(
         rows=tuple(rows),
-        syntaxes=syntaxes_found(gathered.syntaxes, decoders),
+        syntaxes=syntaxes_found(syntaxes, decoders),
         decoders=tuple(decoders.values()),
         bundle=trial.facts if trial else None,
         timing=None if headers_only else timing,

@@ -137,7 +137,8 @@ def _step_words(steps: Steps, slices: int) -> str:
     )
     if not even:
         return words
-    return f"{words}; sideways {_mm(steps.aside)}, allowed {_mm(steps.aside_tolerance)}"
+    line = f"off the line {_mm(steps.aside)} in a step and {_mm(steps.drift)} in all"
+    return f"{words}; {line}, allowed {_mm(steps.line_tolerance)}"
 
 
 def _mm(length: float) -> str:

@@ -21,8 +21,8 @@ def test_a_straight_stack_is_proved_step_by_step(tmp_path, slices, write_all, on
     assert (proof.holds, proof.slices, proof.axes, proof.handedness) == (True, 10, "LPS", "right")
     steps = proof.steps
     assert (steps.smallest, steps.median, steps.largest) == pytest.approx((2.5, 2.5, 2.5))
-    assert (steps.deviation, steps.aside) == pytest.approx((0, 0), abs=1e-9)
-    assert (steps.tolerance, steps.aside_tolerance) == (0.025, 0.05)
+    assert (steps.deviation, steps.aside, steps.drift) == pytest.approx((0, 0, 0), abs=1e-9)
+    assert (steps.tolerance, steps.line_tolerance) == (0.025, 0.05)
     assert steps.positions == pytest.approx([2.5 * k for k in range(10)])
     assert proof.tilt_degrees == pytest.approx(0, abs=1e-4)
 
@@ -67,8 +67,20 @@ def test_a_slice_beside_the_line_shows_as_sideways(tmp_path, slices, write, only
         write(ds, tmp_path / "scans" / f"{k}.dcm")
     row = only()
     assert row.ref.reason.startswith("UNEVEN_SPACING")
-    assert row.geometry.steps.aside == pytest.approx(1.0)
+    assert (row.geometry.steps.aside, row.geometry.steps.drift) == pytest.approx((1.0, 1.0))
     assert row.geometry.steps.deviation == pytest.approx(0, abs=1e-9)
+
+
+def test_steps_that_drift_apart_show_it(tmp_path, slices, write, only):
+    for k in range(10):
+        ds = slices.dataset(k)  # each step by itself is within the tolerance of 0.025 mm
+        ds.ImagePositionPatient = [-100.0, -90.0, 2.5 * k + 0.02 * min(k, 9 - k)]
+        write(ds, tmp_path / "scans" / f"{k}.dcm")
+    row = only()
+    steps = row.geometry.steps
+    assert steps.drift == pytest.approx(0.08)  # slice 4 is 4 x 0.02 mm ahead of even steps
+    assert (steps.drift <= steps.line_tolerance) == row.geometry.holds
+    assert not row.geometry.holds
 
 
 def test_slices_without_a_position_have_a_proof_that_fails(tmp_path, slices, write_all, only):

@@ -20,6 +20,8 @@ TIES = {
     "image type": {"ImageType": (["ORIGINAL", "PRIMARY", "M"], ["ORIGINAL", "PRIMARY", "P"])},
     "trigger time": {"TriggerTime": (0, 40)},
     "inversion time": {"InversionTime": (100, 900)},
+    "flip angle": {"FlipAngle": (5, 20)},
+    "frame time": {"FrameReferenceTime": (0, 5000)},
 }
 
 
@@ -52,6 +54,16 @@ def test_the_element_that_differs_is_named(two_volumes, name):
 def test_of_two_that_differ_the_one_that_ingest_goes_by_is_named(two_volumes):
     rows = two_volumes({**TIES["trigger time"], **TIES["acquisition number"]})
     assert rows[0].split_by == ("acquisition number",)
+
+
+def test_two_elements_that_only_together_tell_volumes_apart_are_both_named(tmp_path, slices, write, check_folder):
+    for n, (inversion, flip) in enumerate([(100, 5), (100, 20), (900, 5)]):
+        slices.stored = slices.stored + 1
+        for k in range(10):
+            ds = slices.dataset(k, SOPInstanceUID=f"1.2.3.{n}.{k + 1}", InversionTime=inversion, FlipAngle=flip)
+            write(ds, tmp_path / "scans" / f"{n}_{k}.dcm")
+    rows = check_folder(headers_only=True).rows
+    assert [row.split_by for row in rows] == [("inversion time", "flip angle")] * 3
 
 
 def test_volumes_of_other_sizes_are_split_by_rows_and_columns(tmp_path, slices, write, check_folder):

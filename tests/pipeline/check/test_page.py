@@ -97,7 +97,7 @@ def test_of_too_many_series_the_refused_stay(check, monkeypatch):
 
 def steps(*positions):
     gaps = np.diff(positions)
-    return Steps(min(gaps), 2.5, max(gaps), max(abs(gaps - 2.5)), 0.025, 0.0, 0.05, tuple(positions))
+    return Steps(min(gaps), 2.5, max(gaps), max(abs(gaps - 2.5)), 0.025, 0.0, 0.0, 0.05, tuple(positions))
 
 
 def test_a_gap_is_coloured_over_its_whole_length():
