@@ -1,5 +1,6 @@
 """Zip archives: what is in them is read as if it lay in a folder, and stays unpacked for as long as it is of use."""
 
+import contextlib
 import hashlib
 import os
 import stat
@@ -13,10 +14,12 @@ from pipeline.ingest import unpack as unpacking
 from pipeline.ingest.archives import Archives, passing_archives, trim_archives, workspace_archives
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.convert import convert
+from pipeline.ingest.intake import take_in
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.prepare.cache import trim
 from pipeline.prepare.template import write_template
+from pipeline.watch import Watch
 from pipeline.workspace import Workspace
 
 
@@ -170,3 +173,15 @@ def test_labels_of_series_in_archives_go_by_uid(tmp_path, series, archives, slic
         write_template(source, tmp_path / "labels.csv", scan_sources([source], archives=archives))
         lines = (tmp_path / "labels.csv").read_text().splitlines()
         assert lines[1:] == [f",{slices.uid},,,,"]
+
+
+def test_ingest_catalogues_what_an_archive_holds(tmp_path, series, slices):
+    (tmp_path / "in").mkdir()
+    pack(tmp_path / "in" / "a.zip", files_of(series, "inner/"))
+    space = Workspace(tmp_path / "ws").open()
+    assert take_in([str(tmp_path / "in")], space, Watch())["counts"] == {"ignored": 1}
+    assert take_in([str(tmp_path / "in")], space, Watch(), archives=True)["counts"] == {"ok": 1}
+    with contextlib.closing(Catalog(space.catalog_url)) as catalog:
+        (ref,) = catalog.find([slices.uid])
+    assert ref.source == "a.zip/inner"
+    np.testing.assert_array_equal(read_scan(ref).voxels, slices.values)

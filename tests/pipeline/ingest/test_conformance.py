@@ -116,6 +116,21 @@ def test_enhanced_mr_lies_where_its_nifti_truth_lies(shared_folder):
 
 
 @pytest.mark.shared
+def test_philips_field_map_lies_where_its_nifti_truth_lies(shared_folder):
+    """Magnitude and field map of one enhanced file; dcm2niix gives the magnitude in Philips' own units, by a factor."""
+    folder = shared_folder / "dicom" / "dcm_qa_enh"
+    magnitude, field = scan_sources([folder / "In" / "Philips"])
+    for ref, name in ((magnitude, "e1"), (field, "e2_fieldmaphz")):
+        truth, scan = nib.load(folder / "Ref" / f"Philips_WIP_B0_NS_801_{name}.nii"), read_scan(ref)
+        own = np.indices(scan.voxels.shape).reshape(3, -1)
+        there = nib.affines.apply_affine(np.linalg.inv(truth.affine) @ scan.affine, own.T).T
+        np.testing.assert_allclose(there, there.round(), atol=1e-3)
+        expected = truth.get_fdata()[tuple(there.round().astype(int))]
+        factor = 1 if ref is field else expected.max() / scan.voxels.max()
+        np.testing.assert_allclose(scan.voxels.ravel() * factor, expected, rtol=0, atol=2e-5 * np.abs(expected).max())
+
+
+@pytest.mark.shared
 def test_odd_bytes_in_big_endian_words_are_in_order(shared_folder):
     folder = shared_folder / "dicom" / "pydicom" / "src" / "pydicom" / "data" / "test_files"
     names = ("SC_rgb_small_odd.dcm", "SC_rgb_small_odd_big_endian.dcm")

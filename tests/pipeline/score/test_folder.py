@@ -216,3 +216,17 @@ def test_too_little_disk_space_is_told_before_work_starts(incoming, radiograph_b
     with pytest.raises(DiskSpaceError, match="1 MiB free, about 200 MiB needed"):
         score_folder(incoming, radiograph_bundle, tmp_path / "out")
     assert not (tmp_path / "out" / "scores.csv").exists()
+
+
+def test_an_archive_scores_as_its_folder_does(incoming, radiograph_bundle, tmp_path):
+    archive = Path(shutil.make_archive(str(tmp_path / "in" / "night"), "zip", incoming))
+    score_folder(incoming, radiograph_bundle, tmp_path / "plain", device="cpu")
+    score_folder(archive, radiograph_bundle, tmp_path / "zipped", device="cpu")
+    plain, zipped = ((tmp_path / name / "scores.csv").read_text().splitlines() for name in ("plain", "zipped"))
+    assert sorted(line.removeprefix("night.zip/") for line in zipped) == sorted(plain)
+    state = state_folder(tmp_path / "watched", None).open()
+    counts = [
+        plan_scores(archive.parent, radiograph_bundle, state, device="cpu", watch=Watch(), archives=wanted).counts()
+        for wanted in (False, True)
+    ]
+    assert [count["to score"] for count in counts] == [0, 24]
