@@ -6,6 +6,7 @@ import tracemalloc
 import pytest
 
 from pipeline.errors import Reason
+from pipeline.ingest import scan_folder
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.find import find_files
 from pipeline.ingest.scan_folder import scan_sources
@@ -26,13 +27,16 @@ def many(tmp_path, slices, write):
             series, k = divmod(n, 50)
             made = content.replace(b"1.2.3.100000000", b"1.2.3.%09d" % (200000000 + n))
             made = made.replace(b"1.2.4.10000", b"1.2.4.%05d" % (20000 + series))
-            (folder / f"{n}.dcm").write_bytes(made.replace(b"0\\0\\1000", b"0\\0\\%04d" % (2000 + k)))
+            path = folder / str(series) / f"{n}.dcm"
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(made.replace(b"0\\0\\1000", b"0\\0\\%04d" % (2000 + k)))
         return folder
 
     return build
 
 
-def test_memory_does_not_grow_with_the_files(many):
+def test_memory_does_not_grow_with_the_files(many, monkeypatch):
+    monkeypatch.setattr(scan_folder, "BATCH", 100)
     peaks = []
     for name, count in (("warm", 1500), ("few", 500), ("many", 2500)):
         folder = many(name, count)
