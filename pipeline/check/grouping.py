@@ -61,7 +61,7 @@ def split_by(volumes: Sequence[Fingerprint]) -> tuple[str, ...]:
     if len(volumes) < 2:
         return ()
     if not all(volume.placed for volume in volumes):
-        return ("file: images without a place in the patient are no stack",)
+        return ("file, since images without a place in the patient are no stack",)
     first = volumes[0].first
     found: dict[str, None] = {}  # a set that keeps its order
     if not all(same_direction(first, volume.first) for volume in volumes):
@@ -74,7 +74,7 @@ def split_by(volumes: Sequence[Fingerprint]) -> tuple[str, ...]:
     crowded = [group for group in _alike(volumes) if len(group) > 1]
     if crowded:
         found |= dict.fromkeys(_deciding_ties(crowded))
-    return tuple(found)
+    return tuple(found) or ("file, since each file of many frames stands alone",)
 
 
 def base_uid(series_uid: str) -> str:

@@ -3,7 +3,7 @@
 import pytest
 from pydicom.dataset import Dataset
 
-from pipeline.check.grouping import KEY_NAMES, TIE_NAMES
+from pipeline.check.grouping import KEY_NAMES, TIE_NAMES, fingerprint, split_by
 from pipeline.ingest.frames import frame_facts
 
 MOVED = {"FrameOfReferenceUID": ("1.2.9", "1.2.10")}
@@ -81,6 +81,12 @@ def test_a_single_volume_is_not_split(tmp_path, slices, write_all, only):
     assert only().split_by == ()
 
 
+def test_files_of_many_frames_that_nothing_tells_apart_stand_alone(slices):
+    (frame,) = frame_facts(slices.dataset(0))
+    one = fingerprint([frame], placed=True)
+    assert split_by([one, one]) == ("file, since each file of many frames stands alone",)
+
+
 def test_every_part_of_the_key_and_every_tie_has_a_name():
     (frame,) = frame_facts(Dataset())
     assert (len(frame.key), len(frame.ties)) == (len(KEY_NAMES), len(TIE_NAMES))
@@ -105,4 +111,4 @@ def test_images_without_a_place_are_split_file_by_file(tmp_path, radiograph, wri
         ds.PixelData = bytes([n, 0, 1, 0, 2, 0, 3, 0])
         write(ds, tmp_path / "scans" / f"{n}.dcm")
     rows = check_folder().rows
-    assert [row.split_by for row in rows] == [("file: images without a place in the patient are no stack",)] * 2
+    assert [row.split_by for row in rows] == [("file, since images without a place in the patient are no stack",)] * 2
