@@ -1,7 +1,7 @@
 """Which images may have text in their pixels, judged by what they say and what they are."""
 
 from pydicom import Dataset
-from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
 
 # Kinds whose text stands in overlays, headers or nowhere. Others, such as ultrasound, are not trusted without a word.
 SAFE_MODALITIES = frozenset({"CR", "CT", "DX", "IO", "MG", "MR", "NM", "PT", "PX", "RTDOSE", "RTIMAGE", "SEG"})
@@ -20,16 +20,12 @@ def burned_in(dataset: Dataset) -> str:
         return ""
     if said == "YES":
         return "BurnedInAnnotation is YES"
-    name = UID_dictionary.get(str(dataset.get("SOPClassUID")), ("",))[0]
+    name = UID(str(dataset.get("SOPClassUID"))).name
     if any(part in name for part in UNSAFE_CLASSES):
         return "BurnedInAnnotation is missing in a kind of object that often has text in its pixels"
-    kinds = [str(kind).upper() for kind in _list(dataset.get("ImageType"))]
-    if any(screen in kind for kind in kinds for screen in SCREENS):
+    kinds = str(dataset.get("ImageType") or "").upper()
+    if any(screen in kinds for screen in SCREENS):
         return "ImageType names a picture of a screen, and BurnedInAnnotation is missing"
     if str(dataset.get("Modality") or "") not in SAFE_MODALITIES:
         return "BurnedInAnnotation is missing in a modality that often has text in its pixels"
     return ""
-
-
-def _list(value: object) -> list[object]:
-    return [value] if isinstance(value, str) or value is None else list(value)  # type: ignore[call-overload]

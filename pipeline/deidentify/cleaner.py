@@ -4,8 +4,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from pydicom import DataElement, Dataset
-from pydicom._dicom_dict import DicomDictionary
-from pydicom.datadict import keyword_for_tag
+from pydicom.datadict import dictionary_has_tag, keyword_for_tag
 from pydicom.tag import Tag
 
 from pipeline.deidentify import codes
@@ -14,7 +13,7 @@ from pipeline.deidentify.kept import DESCRIPTIONS, DEVICE
 from pipeline.deidentify.options import Options
 from pipeline.deidentify.profile import TABLE, Action, action_for, tags_of
 from pipeline.deidentify.secret import Secret
-from pipeline.deidentify.values import clean_value, components, dummy, plain
+from pipeline.deidentify.values import clean_value, components, dummy, plain, vrs_of
 from pipeline.deidentify.vocabulary import clean_description
 from pipeline.ingest.faults import FAULTS
 
@@ -70,11 +69,11 @@ class Cleaner:
         action = action_for(tag)
         if action == Action.REMOVE:
             return None
-        if vr not in str(DicomDictionary[tag][0]):
+        if vr not in vrs_of(tag) and action != Action.CLEAN:
             return None
         if action == Action.PATIENT:
             return DataElement(element.tag, vr, self.secret.patient(self.patient))
-        if vr == "SQ":
+        if vr == "SQ" and vr in vrs_of(tag):
             return self._sequence(element, action)
         if action == Action.CLEAN:
             return clean_value(element, self.secret, self.identities, little_endian=self.little_endian)
@@ -87,7 +86,7 @@ class Cleaner:
     def _by_option(self, tag: int, element: DataElement) -> DataElement | None:
         """What an option of the profile keeps of an element; None where none applies, or nothing would be left."""
         vr, values = str(element.VR), components(element)
-        if vr not in DicomDictionary.get(tag, ("",))[0] or not values:
+        if not dictionary_has_tag(tag) or vr not in vrs_of(tag) or not values:
             return None
         if self.options.dates == "shift" and vr in TEMPORAL and tag not in BIRTH and tag in TABLE:
             days = self.secret.days(self.patient)
@@ -137,7 +136,7 @@ def label(tag: int) -> str:
         return "private"
     if tag >> 24 in (0x50, 0x60):
         return "curve (50xx)" if tag >> 24 == 0x50 else "overlay (60xx)"
-    return f"{Tag(tag)} {keyword_for_tag(tag)}" if tag in DicomDictionary else "unknown"
+    return f"{Tag(tag)} {keyword_for_tag(tag)}" if dictionary_has_tag(tag) else "unknown"
 
 
 def patient_identity(dataset: Dataset) -> str:

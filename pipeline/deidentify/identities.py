@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from pydicom import Dataset
-from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_has_tag, dictionary_VR
 
 from pipeline.deidentify.profile import tags_of
 from pipeline.deidentify.vocabulary import WORDS, words_of
@@ -32,8 +32,7 @@ def identities_of(dataset: Dataset) -> frozenset[str]:
     """
     found: set[str] = set()
     for tag in dataset.keys():  # noqa: SIM118 - iterating the data set itself converts every value, and can raise
-        vr = DicomDictionary.get(int(tag), ("",))[0]
-        if vr == "PN" or int(tag) in NAMING:
+        if (dictionary_has_tag(tag) and dictionary_VR(tag) == "PN") or int(tag) in NAMING:
             try:
                 found.update(words_of(str(dataset[tag].value)))
             except FAULTS:

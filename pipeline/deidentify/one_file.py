@@ -6,7 +6,6 @@ from dataclasses import dataclass
 
 import pydicom
 from pydicom import Dataset
-from pydicom._uid_dict import UID_dictionary
 from pydicom.dataset import FileMetaDataset
 from pydicom.uid import UID, ExplicitVRLittleEndian
 
@@ -84,7 +83,8 @@ def _require_known(file: DicomFile) -> bool:
         Whether it is one with pixels.
     """
     source = file.dataset
-    name = UID_dictionary.get(str(source.get("SOPClassUID") or ""), ("",))[0]
+    kind = UID(str(source.get("SOPClassUID") or ""))
+    name = kind.name if kind.type == "SOP Class" else ""
     if not name and "DirectoryRecordSequence" in source:
         raise ScanError(Reason.NO_PIXELS, "a DICOMDIR: its records name the patients; make a new one if need be")
     if not name or any(part in name for part in REFUSED):

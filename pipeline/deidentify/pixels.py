@@ -49,7 +49,7 @@ def add_pixels(file: DicomFile, source: Dataset, out: Dataset, options: Options)
     """
     if file.pixels is None:
         raise ScanError(Reason.NO_PIXELS, "an image without pixel data")
-    if any(tag in source and tag not in out for tag in STRUCTURE):
+    if any(tag in source and (tag not in out or out[tag].is_empty) for tag in STRUCTURE):
         raise ScanError(Reason.CORRUPT_HEADER, "rows, columns, frames or bits of the image are no numbers")
     why = burned_in(source)
     masked = bool(why and options.masks)

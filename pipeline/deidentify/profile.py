@@ -7,8 +7,7 @@ are kept by the standard; here only those are whose value cannot be free text (`
 from enum import StrEnum
 
 from dicomanonymizer.dicom_anonymization_databases import dicomfields_2026c as table
-from pydicom._dicom_dict import DicomDictionary
-from pydicom.datadict import tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_is_retired, tag_for_keyword
 
 EDITION = "PS3.15 2026c"
 
@@ -62,11 +61,13 @@ DISPENSABLE = (
 TYPED = (
     "AssigningFacilitySequence",
     "CodingSchemeIdentificationSequence",
+    "EncryptedAttributesSequence",
     "GraphicAnnotationSequence",
     "GraphicLayer",
     "GraphicLayerSequence",
     "IssuerOfAccessionNumberSequence",
     "IssuerOfPatientIDQualifiersSequence",
+    "MACParametersSequence",
     "OrderFillerIdentifierSequence",
     "OrderPlacerIdentifierSequence",
 )
@@ -116,9 +117,8 @@ def action_for(tag: int) -> Action:
     know or calls retired, are removed.
     """
     group = tag >> 16
-    if group % 2 or group < 8 or tag & 0xFFFF == 0 or tag not in DicomDictionary:
+    if group % 2 or group < 8 or tag & 0xFFFF == 0 or not dictionary_has_tag(tag):
         return Action.REMOVE
     if tag in TABLE:
         return TABLE[tag]
-    retired = DicomDictionary[tag][3] == "Retired"
-    return Action.REMOVE if retired or group >= 0xFFFA else Action.CLEAN
+    return Action.REMOVE if dictionary_is_retired(tag) or group >= 0xFFFA else Action.CLEAN

@@ -8,14 +8,13 @@ import secrets
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydicom._uid_dict import UID_dictionary
+from pydicom.uid import UID
 
 from pipeline.errors import KeyFileError
 
 KEY_BYTES = 32
 MOST_DAYS = 3650
 OTHERS = 0o077
-WELL_KNOWN = frozenset(UID_dictionary)
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +30,7 @@ class Secret:
     def uid(self, uid: str) -> str:
         """The stand-in of a UID, the same in every run; what DICOM itself registered (PS3.6 Annex A) is kept."""
         plain = uid.strip(" \0")
-        if plain in WELL_KNOWN:
+        if UID(plain).type:  # has an entry in the registry
             return plain
         return f"2.25.{int.from_bytes(self._digest('uid', plain)[:16], 'big')}"
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 from pydicom import DataElement
-from pydicom._dicom_dict import DicomDictionary
+from pydicom.datadict import dictionary_VM, dictionary_VR
 from pydicom.multival import MultiValue
 from pydicom.tag import Tag
 
@@ -48,7 +48,7 @@ DUMMIES: dict[str, Any] = {
 
 def vrs_of(tag: int) -> tuple[str, ...]:
     """The VRs that the data dictionary allows for a standard element."""
-    return tuple(str(DicomDictionary[tag][0]).split(" or "))
+    return tuple(dictionary_VR(tag).split(" or "))
 
 
 def dummy(tag: int, vr: str) -> DataElement | None:
@@ -70,7 +70,7 @@ def clean_value(
     """The element where its value identifies no one, or as much of it as does not; None to remove it.
 
     Args:
-        element: Of the data dictionary, not in the table, no sequence.
+        element: Of the data dictionary, not in the table, no sequence; its VR may be another than the dictionary's.
         secret: Replaces UIDs.
         identities: Words that must not be kept.
         little_endian: Byte order of the source, for bulk data.
@@ -78,13 +78,13 @@ def clean_value(
     tag, vr = int(element.tag), str(element.VR)
     values = components(element)
     if vr not in vrs_of(tag) or len(values) > _most(tag):
-        return None
+        return _empty_number(tag)
     if not values:
         return DataElement(element.tag, vr, None)
     if vr in BINARY_NUMBERS:
         return element
     if vr in NUMBER_TEXT:
-        return element if all(NUMBER_TEXT[vr].fullmatch(_written(value)) for value in values) else None
+        return element if all(NUMBER_TEXT[vr].fullmatch(_written(value)) for value in values) else _empty_number(tag)
     if vr == "UI":
         return DataElement(element.tag, vr, [secret.uid(str(value)) for value in values])
     if vr == "CS":
@@ -99,9 +99,15 @@ def plain(text: str, identities: Sequence[str] | frozenset[str]) -> bool:
     return PLAIN_TEXT.fullmatch(text) is not None and not names_someone(text, identities)
 
 
+def _empty_number(tag: int) -> DataElement | None:
+    """An element without value, which type 2 needs; None where the data dictionary asks for no number."""
+    vr = vrs_of(tag)[0]
+    return DataElement(Tag(tag), vr, None) if vr in BINARY_NUMBERS or vr in NUMBER_TEXT else None
+
+
 def _most(tag: int) -> float:
     """How many values the data dictionary allows at most."""
-    most = str(DicomDictionary[tag][1]).split("-")[-1]
+    most = dictionary_VM(tag).split("-")[-1]
     return float(most) if most.isdigit() else float("inf")
 
 
