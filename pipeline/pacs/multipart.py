@@ -91,11 +91,15 @@ class PartReader:
         copied = 0
         while (end := self._buffer.find(self._between)) < 0:
             ready = max(0, len(self._buffer) - len(self._between) + 1)
+            copied = self._counted(copied + ready)
             write(self._buffer[:ready])
-            copied += ready
-            if copied > self._longest:
-                raise PacsError("an object of the answer is larger than allowed")
             self._buffer = self._buffer[ready:]
             self._more()
+        self._counted(copied + end)
         write(self._buffer[:end])
         self._buffer = self._buffer[end + len(self._between) :]
+
+    def _counted(self, size: int) -> int:
+        if size > self._longest:
+            raise PacsError("an object of the answer is larger than allowed")
+        return size

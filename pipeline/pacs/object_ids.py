@@ -144,4 +144,7 @@ def _element(file: IO[bytes], encoding: _Encoding) -> tuple[int, bytes, int]:
 def _text(file: IO[bytes], length: int) -> str:
     if length > 128:
         raise ValueError("too long for a UID")
-    return file.read(length).rstrip(b"\0 ").decode("ascii")
+    value = file.read(length)
+    if len(value) < length:
+        raise ValueError("ends in a UID")
+    return value.rstrip(b"\0 ").decode("ascii")
