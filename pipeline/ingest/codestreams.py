@@ -11,7 +11,6 @@ from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 
 from pipeline.errors import Reason, ScanError
-from pipeline.ingest.budget import require_budget
 from pipeline.ingest.encapsulated import declared_size
 from pipeline.ingest.layout import PixelLayout
 from pipeline.ingest.syntaxes import DECODERS, DEFLATED_FRAMES
@@ -76,7 +75,6 @@ def _require_size(codestream: bytes, layout: PixelLayout) -> None:
     if size is None:
         raise ScanError(Reason.DECODE_FAILED, "a frame does not declare its size")
     if size != (layout.columns, layout.rows):
-        require_budget(size)
         raise ScanError(
             Reason.CORRUPT_FILE,
             f"codestream of {size[0]}x{size[1]}, expected {layout.columns}x{layout.rows} as in the header",

@@ -90,7 +90,7 @@ def _nothing_known(facts: FileFacts, start: bytes, name: str) -> FileFacts:
         raise ScanError(Reason.CORRUPT_HEADER, "no NIfTI header although its name says so")
     if name.endswith(IMAGE_NAMES):
         raise ScanError(Reason.CORRUPT_FILE, "no PNG or JPEG although its name says so")
-    if start.startswith(ZIP):
+    if start.startswith((ZIP, GZIP)):
         reason = f"{Reason.ARCHIVE}: archive, not opened; unpack it first"
     else:
         reason = f"{Reason.NOT_AN_IMAGE}: no DICOM, NIfTI, PNG or JPEG"

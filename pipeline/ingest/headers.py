@@ -57,7 +57,8 @@ def dicom_facts(file: DicomFile, facts: FileFacts) -> FileFacts:
     dataset = file.dataset
     sop_class = _text(dataset, "SOPClassUID")
     if sop_class == MEDIA_DIRECTORY or "DirectoryRecordSequence" in dataset:
-        return _ignored(facts, Reason.NO_PIXELS, "a DICOMDIR; the files it lists are read by themselves")
+        words = "a DICOMDIR; the files it lists are read by themselves where their folder is given"
+        return _ignored(facts, Reason.NO_PIXELS, words)
     if not sop_class and file.pixels is None:
         raise ScanError(Reason.CORRUPT_HEADER, "no SOP Class and no pixel data")
     if sop_class in NOT_SCANS:
@@ -158,6 +159,8 @@ def _require_colour(dataset: Header, modality: str) -> None:
     if modality in RADIOGRAPHS and not dataset.get("PhotometricInterpretation"):
         raise ScanError(Reason.CORRUPT_HEADER, "no Photometric Interpretation, so which end is black is unknown")
     photometric = str(dataset.get("PhotometricInterpretation", "") or "MONOCHROME2")
+    if photometric in GREY and dataset.get("PixelRepresentation") not in (0, 1):
+        raise ScanError(Reason.CORRUPT_HEADER, "no Pixel Representation, so the sign of the pixels is unknown")
     samples = _positive(dataset, "SamplesPerPixel", default=1)
     if photometric not in GREY | COLOUR:
         raise ScanError(Reason.UNSUPPORTED_COLOUR, f"photometric interpretation {photometric[:16]!r}")

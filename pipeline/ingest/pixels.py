@@ -15,6 +15,7 @@ from pipeline.ingest.frames import FrameHeader
 from pipeline.ingest.lookup_table import look_up
 
 EXACT_IN_FLOAT32 = 2**24
+IMAGE_GROUP = 0x0028
 
 Values = npt.NDArray[np.float32]
 
@@ -128,12 +129,29 @@ def colours(stored: Stored, header: Header) -> Values:
     if header.get("PhotometricInterpretation") == "PALETTE COLOR":
         if not isinstance(header, pydicom.Dataset) or "RedPaletteColorLookupTableDescriptor" not in header:
             raise ScanError(Reason.UNSUPPORTED_COLOUR, "PALETTE COLOR without its tables")
-        stored = apply_color_lut(stored, header)[..., :3]
+        stored = apply_color_lut(stored, _little_endian_palette(header))[..., :3]
         bits = 8 * stored.dtype.itemsize
     if bits == 8:
         return stored.astype(np.float32)
     eight: Values = (stored.astype(np.float64) * (255 / (2**bits - 1))).astype(np.float32)
     return eight
+
+
+def _little_endian_palette(header: pydicom.Dataset) -> pydicom.Dataset:
+    """The header with its tables in the byte order that pydicom takes them for, whatever the file's."""
+    if header.original_encoding[1] is not False:
+        return header
+    swapped = pydicom.Dataset()
+    for element in header.group_dataset(IMAGE_GROUP):
+        swapped[element.tag] = element
+    for kind in ("", "Segmented"):
+        for colour in ("Red", "Green", "Blue"):
+            keyword = f"{kind}{colour}PaletteColorLookupTableData"
+            table = header.get(keyword)
+            if isinstance(table, bytes):
+                little = np.frombuffer(table, "u2").byteswap().tobytes()
+                swapped[keyword] = pydicom.DataElement(header[keyword].tag, "OW", little)
+    return swapped
 
 
 def one_intensity(voxels: npt.NDArray[Any]) -> npt.NDArray[Any]:
