@@ -163,8 +163,10 @@ class Listener:
         request = association.requestor.primitive
         title = str(request.calling_ae_title) if request is not None else ""
         if not allows(self._peers, title, str(association.requestor.address)):
+            self._say(f"rejected {printable(title)}: not on the list of peers, or not from its host")
             self._reject(association, PERMANENT, BY_USER, UNKNOWN_CALLER)
-        elif self._closing or self._room.shortage():
+        elif shortage := "time, for it is ending" if self._closing else self._room.shortage():
+            self._say(f"rejected {printable(title)} for now: too little {shortage}")
             self._reject(association, TRANSIENT, BY_PRESENTATION, CONGESTION)
         else:
             with self._lock:

@@ -45,6 +45,7 @@ def make_client(url: str) -> httpx.Client:
         auth=None if token else auth,
         timeout=timeout,
         follow_redirects=False,
+        trust_env=where.hostname not in LOOPBACK,  # the site's proxy and certificates; none to this machine
     )
 
 

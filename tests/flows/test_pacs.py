@@ -44,7 +44,7 @@ def empty_service():
         ["pull", "in", *AT, "--series", "Secret"],
         ["pull", "in", *AT, "--since", "yesterday"],
         ["pull", "in", *AT, "--tries", "0"],
-        ["pull", "in", *AT, "--destination", ""] + ["--aet", ""],
+        ["pull", "in", *AT, "--destination", "", "--aet", ""],
     ],
 )
 def test_wrong_use_is_told_in_a_line_without_passwords(command, arguments):
