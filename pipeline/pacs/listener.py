@@ -26,6 +26,7 @@ NO_REASON, UNKNOWN_CALLER, CONGESTION = 0x01, 0x03, 0x01
 GRACE_SECONDS = 10.0
 ACSE_SECONDS = 10.0
 TICK = 0.05
+HANG_UP_SECONDS = 2.0
 
 
 @dataclass(slots=True, eq=False)
@@ -92,6 +93,7 @@ class Listener:
         with ExitStack() as held:
             held.enter_context(quiet_network(self._store.receiving))
             server = self._bind()
+            held.callback(_hang_up, server)
             held.callback(server.shutdown)
             thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": TICK}, daemon=True)
             thread.start()
@@ -127,7 +129,8 @@ class Listener:
         with self._lock:
             living = [association for association in self._links if association.is_alive()]
         for association in living:
-            association.abort()
+            association.abort(block=False)
+        time.sleep(2 * TICK)
         self._held.close()
         self.tend()
 
@@ -210,6 +213,17 @@ class Listener:
         """NO_ROOM if this object may not come in, else SUCCESS."""
         too_many = sum(link.counts.values()) >= self._limits.objects
         return NO_ROOM if link.done or too_many or self._room.shortage() else SUCCESS
+
+
+def _hang_up(server: BoundedServer) -> None:
+    """Close every connection that is left, also of peers that stalled in the middle of a unit."""
+    left = server.active_associations
+    for association in left:
+        meter = meter_of(association)
+        if meter is not None:
+            meter.hang_up()
+    for association in left:
+        association.join(HANG_UP_SECONDS)
 
 
 def _may_end(association: Association, link: _Link) -> bool:

@@ -1,5 +1,6 @@
 """A connection that counts: no unit longer than agreed, no object larger than allowed, no peer that drips for ever."""
 
+import contextlib
 import socket
 import time
 
@@ -53,6 +54,11 @@ class MeteredSocket(socket.socket):
     def next_object(self) -> None:
         """Begin to count anew: what was sent until now belonged to an object that is done."""
         self.in_object = 0
+
+    def hang_up(self) -> None:
+        """End the connection, also under a thread that waits for it."""
+        with contextlib.suppress(OSError):  # closed already
+            self.shutdown(socket.SHUT_RDWR)
 
     def _check(self) -> None:
         if self._left > max(self._limits.pdu_bytes, LONGEST_REQUEST):

@@ -13,6 +13,7 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
+from pipeline.score.folder import score_folder
 from tests.orthanc.launch import DICOM_PORT, HTTP_PORT, MOVE_PORT
 
 WEB = f"http://127.0.0.1:{HTTP_PORT}/dicom-web"
@@ -204,7 +205,7 @@ def test_pulled_radiographs_are_scored(stored, samples, radiograph_bundle, tmp_p
     for modality in ("CR", "DX"):
         scanshift("pull", tmp_path / "in", *WAYS["dicomweb"], "--modality", modality)
     scanshift("score", tmp_path / "in", "--bundle", radiograph_bundle, "-o", tmp_path / "out")
-    scanshift("score", samples / "incoming", "--bundle", radiograph_bundle, "-o", tmp_path / "direct")
+    score_folder(samples / "incoming", radiograph_bundle, tmp_path / "direct")
 
     def scores(folder):
         with (tmp_path / folder / "scores.csv").open(newline="") as file:

@@ -1,6 +1,7 @@
 """The listener in a process of its own: eight modalities at once, kill -9 in the middle, and how it is ended."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -106,6 +107,19 @@ def test_a_signal_ends_it_between_two_objects(command, tmp_path, number, code):
         assert f"{len(safe)} stored" in out
     else:
         assert error.splitlines()[-1].startswith("interrupted; what was done is kept")
+
+
+@pytest.mark.parametrize("stalled", [b"", b"\x01\0", b"\x01\0\0\0\xff\0half"])
+def test_a_peer_that_stalls_does_not_hold_up_the_end(command, tmp_path, stalled):
+    process, port = command(tmp_path / "in")
+    idle = associate(port)
+    with socket.create_connection(("127.0.0.1", port)) as connection:
+        connection.sendall(stalled)
+        assert idle.send_c_echo().Status == 0
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)  # a peer may be idle for 60 seconds
+    assert process.returncode == 0
+    idle.abort()
 
 
 def test_one_listener_for_one_folder(command, tmp_path):
