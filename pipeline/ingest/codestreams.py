@@ -5,17 +5,16 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
-import numpy.typing as npt
 from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder, get_decoder
 
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.encapsulated import declared_size
-from pipeline.ingest.layout import PixelLayout
+from pipeline.ingest.layout import PixelLayout, Stored, extend
 from pipeline.ingest.syntaxes import DECODERS, DEFLATED_FRAMES
 
-Stored = npt.NDArray[Any]
+JPEG_LS = frozenset({str(uid.JPEGLSLossless), str(uid.JPEGLSNearLossless)})
 
 
 def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
@@ -30,6 +29,10 @@ def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
     if layout.syntax == DEFLATED_FRAMES:
         return _inflated(codestream, layout)
     _require_size(codestream, layout)
+    return _cut(_decoded(codestream, layout), layout)
+
+
+def _decoded(codestream: bytes, layout: PixelLayout) -> Stored:
     decoder, dataset = decoder_for(layout.syntax), layout.dataset(encapsulate([codestream]), 1)
     try:
         return decoder.as_array(dataset, decoding_plugin=DECODERS[layout.syntax])[0]
@@ -37,6 +40,15 @@ def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
         if layout.syntax != uid.RLELossless:
             raise
         return decoder.as_array(dataset, decoding_plugin="pydicom")[0]  # slow, but bears with uneven segments
+
+
+def _cut(stored: Stored, layout: PixelLayout) -> Stored:
+    """Grey values of JPEG-LS cut to their Bits Stored and with their sign, which other decoders see to."""
+    bits = 8 * stored.dtype.itemsize
+    if layout.syntax not in JPEG_LS or stored.ndim != 2 or layout.stored >= bits:
+        return stored
+    whole = dataclasses.replace(layout, allocated=bits, high=layout.stored - 1)
+    return extend(stored.view(f"<u{stored.dtype.itemsize}"), whole)
 
 
 def _inflated(codestream: bytes, layout: PixelLayout) -> Stored:

@@ -13,7 +13,7 @@ from pipeline.errors import Reason, ScanError
 from pipeline.ingest.decode_pool import decode_pool
 from pipeline.ingest.dicom_file import DicomFile
 from pipeline.ingest.encapsulated import Span, frame_spans
-from pipeline.ingest.layout import PixelLayout, pixel_layout
+from pipeline.ingest.layout import BIG_ENDIAN, PixelLayout, extend, pixel_layout
 from pipeline.ingest.parallel import in_parallel
 
 JOB_BYTES = 2**24  # of decoded pixels in one job: some tens of slices
@@ -60,30 +60,27 @@ def plain_frame(pixels: bytes | memoryview, layout: PixelLayout) -> Stored:
     return extend(stored.reshape(layout.rows, layout.columns), layout)
 
 
-def extend(pixels: Stored, layout: PixelLayout) -> Stored:
-    """Cut pixels to their Bits Stored below High Bit, and extend the sign of signed ones.
-
-    Args:
-        pixels: Unsigned integers of Bits Allocated bits.
-        layout: What the header says of them.
-    """
-    above = layout.allocated - 1 - layout.high
-    signed = f"<i{layout.allocated // 8}"
-    if layout.stored == layout.allocated:
-        return np.asarray(pixels.view(signed)) if layout.signed else pixels
-    if not layout.signed and above == layout.allocated - layout.stored:
-        return np.bitwise_and(pixels, (1 << layout.stored) - 1)
-    shifted = np.left_shift(pixels, above, dtype=pixels.dtype)
-    if layout.signed:
-        shifted = shifted.view(signed)
-    return np.right_shift(shifted, layout.allocated - layout.stored)
-
-
 def _native_frames(file: DicomFile, layout: PixelLayout, wanted: Sequence[int]) -> Iterator[Stored]:
-    """Other uncompressed pixels, by pydicom: colour, single bits, big endian."""
+    """Other uncompressed pixels: single bits, and by pydicom colour and big endian."""
+    if layout.allocated == 1 and layout.samples == 1:
+        bits = _bits(file, layout)
+        yield from (bits[index] for index in wanted)
+        return
     dataset = layout.dataset(file.pixel_bytes(), layout.frames)
     for frame, _ in get_decoder(uid.UID(layout.syntax)).iter_array(dataset, indices=list(wanted)):
         yield frame
+
+
+def _bits(file: DicomFile, layout: PixelLayout) -> Stored:
+    """Single bits, shape (frames, rows, columns); frames follow each other without padding (DICOM PS3.5 8.1.1)."""
+    packed = np.frombuffer(file.pixel_bytes(), dtype=np.uint8)
+    if layout.syntax == BIG_ENDIAN and layout.vr == "OW":
+        packed = packed[: len(packed) // 2 * 2].reshape(-1, 2)[:, ::-1].ravel()
+    count = layout.frames * layout.rows * layout.columns
+    bits = np.unpackbits(packed, count=min(count, 8 * len(packed)), bitorder="little")
+    if len(bits) < count:
+        raise ScanError(Reason.TRUNCATED_PIXELS, f"{len(bits)} pixels of one bit, expected {count}")
+    return bits.reshape(layout.frames, layout.rows, layout.columns)
 
 
 def _decoded_frames(file: DicomFile, layout: PixelLayout, wanted: Sequence[int]) -> Iterator[Stored]:

@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Protocol
 
 import pydicom
 from pydicom import config, uid
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomIO
 from pydicom.filereader import read_dataset
@@ -223,12 +224,21 @@ def _syntax(dataset: pydicom.Dataset) -> str:
     return str(uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian)
 
 
+def _encoding(dataset: pydicom.Dataset) -> tuple[bool | None, bool | None]:
+    """Whether elements are implicit and little endian as pydicom found them, whatever the transfer syntax says."""
+    elements: Iterator[Any] = map(dataset.get_item, dataset.keys())
+    for element in elements:
+        if isinstance(element, RawDataElement):
+            return element.is_implicit_VR, element.is_little_endian
+    return dataset.original_encoding
+
+
 def _pixel_element(dataset: pydicom.Dataset, stream: BinaryIO) -> PixelElement | None:
     """Parse the element header at which `dcmread` stopped."""
     start = stream.tell()
     head = stream.read(12)
     end = stream.seek(0, io.SEEK_END)
-    implicit, little = dataset.original_encoding
+    implicit, little = _encoding(dataset)
     order = "<" if little else ">"
     if len(head) < 8:
         return None

@@ -1,13 +1,17 @@
 """How a DICOM file lays out its stored pixels: all that decoding needs, and nothing of the patient."""
 
 from dataclasses import dataclass
+from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from pydicom.dataset import Dataset
 
 from pipeline.ingest.dicom_file import Header
 from pipeline.ingest.frames import frame_count
 from pipeline.ingest.syntaxes import NATIVE
 
+Stored = npt.NDArray[Any]
 BIG_ENDIAN = "1.2.840.10008.1.2.2"
 
 
@@ -102,3 +106,22 @@ def pixel_layout(header: Header, syntax: str, vr: str) -> PixelLayout:
         planar=int(header.get("PlanarConfiguration") or 0),
         vr=vr,
     )
+
+
+def extend(pixels: Stored, layout: PixelLayout) -> Stored:
+    """Cut pixels to their Bits Stored below High Bit, and extend the sign of signed ones.
+
+    Args:
+        pixels: Unsigned integers of Bits Allocated bits.
+        layout: What the header says of them.
+    """
+    above = layout.allocated - 1 - layout.high
+    signed = f"<i{layout.allocated // 8}"
+    if layout.stored == layout.allocated:
+        return np.asarray(pixels.view(signed)) if layout.signed else pixels
+    if not layout.signed and above == layout.allocated - layout.stored:
+        return np.bitwise_and(pixels, (1 << layout.stored) - 1)
+    shifted = np.left_shift(pixels, above, dtype=pixels.dtype)
+    if layout.signed:
+        shifted = shifted.view(signed)
+    return np.right_shift(shifted, layout.allocated - layout.stored)

@@ -20,9 +20,8 @@ from pydicom.uid import (
 )
 
 from pipeline.errors import ScanError
-from pipeline.ingest.decoders import extend
 from pipeline.ingest.encapsulated import declared_size
-from pipeline.ingest.layout import PixelLayout
+from pipeline.ingest.layout import PixelLayout, extend
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.ingest.syntaxes import DEFLATED_FRAMES
