@@ -44,7 +44,8 @@ def require_whole(file: DicomFile, shape: tuple[int, ...]) -> None:
 def frame_spans(file: DicomFile, frames: int) -> list[list[Span]]:
     """Where the fragments of each frame lie: offset and length within the stream.
 
-    Frames of several fragments are told apart by the offset table, else by the marker that ends a codestream.
+    Frames of several fragments are told apart by the offset table where it fits, else by the marker that ends a
+    codestream.
 
     Raises:
         ScanError: TRUNCATED_PIXELS or CORRUPT_FILE.
@@ -83,7 +84,8 @@ def _frame_starts(file: DicomFile, table: Span, fragments: list[Span]) -> list[i
         offsets = [offset for (offset,) in struct.iter_unpack("<L", basic[: len(basic) // 4 * 4])]
     if offsets:
         by_place = {place - ITEM_HEAD - first_item: index for index, (place, _) in enumerate(fragments)}
-        return [by_place[offset] for offset in offsets] if set(offsets) <= set(by_place) else []
+        if offsets == sorted(set(offsets) & set(by_place)):
+            return [by_place[offset] for offset in offsets]
     ends = [index + 1 for index, span in enumerate(fragments) if _ends_a_codestream(file.stream, span)]
     return [0, *ends[:-1]] if ends and ends[-1] == len(fragments) else []
 

@@ -180,7 +180,7 @@ def _dimensions(header: FrameHeader, dataset: Header) -> Sequence[Any]:
     """The frame's dimension indices, without those that count its position."""
     values = header.get("DimensionIndexValues", "FrameContentSequence")
     pointers = [item.get("DimensionIndexPointer") for item in dataset.get("DimensionIndexSequence") or ()]
-    listed = values if isinstance(values, MultiValue) else [values]
+    listed = values if isinstance(values, (MultiValue, list)) else [values]  # a list where the numbers are binary
     return [value for value, pointer in zip(listed, pointers, strict=False) if pointer not in FRAME_TAGS]
 
 

@@ -114,9 +114,9 @@ def _dtype(header: nib.Nifti1Header, code: int) -> np.dtype[np.generic]:
 
 def _offset(header: nib.Nifti1Header, size: int) -> int:
     offset = float(header["vox_offset"])
-    if not math.isfinite(offset) or not size <= int(offset or size) <= 2**24:
+    if not math.isfinite(offset) or not size <= int(offset) <= 2**24:
         raise ScanError(Reason.CORRUPT_HEADER, "the voxels' offset lies inside the header or far behind it")
-    return int(offset) or size
+    return int(offset)
 
 
 def _scaling(header: nib.Nifti1Header) -> tuple[float, float]:
@@ -140,6 +140,7 @@ def _affine(header: nib.Nifti1Header, shape: tuple[int, int, int]) -> npt.NDArra
         raise ScanError(Reason.CORRUPT_HEADER, f"length unit {unit}, expected metre, millimetre or micrometre")
     scale = np.diag([MM_PER_UNIT[unit]] * 3 + [1.0])
     sform = header.get_sform() if int(header["sform_code"]) > 0 else None
+    header["pixdim"][0] = -1 if header["pixdim"][0] < 0 else 1  # qfac: 0 counts as 1
     qform = header.get_qform() if int(header["qform_code"]) > 0 else None
     affine = sform if sform is not None else qform
     if affine is None:

@@ -1,5 +1,6 @@
 """What a case of the truth set is: a writer of files, and what a reader must make of them."""
 
+import importlib
 import itertools
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -57,7 +58,6 @@ class Case:
         says: The rule, with its source.
         write: Writes the files into a folder and tells what must come out.
         row: Row of the comparison of eight readers that the case belongs to; 0 for none.
-        bug: What is not mended yet; empty where all is well.
     """
 
     name: str
@@ -65,21 +65,30 @@ class Case:
     says: str
     write: Callable[[Path], Expected]
     row: int = 0
-    bug: str = ""
 
 
 CASES: list[Case] = []
+FAMILIES = (
+    *("geometry", "impossible_geometry", "grouping", "copies", "values", "modality_lut", "radiographs", "colour"),
+    *("enhanced", "enhanced_kinds", "others", "compressed", "encapsulation", "byte_level", "damage"),
+    *("nifti", "nifti_damage"),
+)
+
+
+def load_all() -> None:
+    """Enter the cases of every family."""
+    for family in FAMILIES:
+        importlib.import_module(f"tests.pipeline.ingest.truth.{family}")
 
 
 def case(
-    *, row: int = 0, variants: Mapping[str, Any] | None = None, bugs: Mapping[str, str] | None = None
+    *, row: int = 0, variants: Mapping[str, Any] | None = None
 ) -> Callable[[Callable[..., Expected]], Callable[..., Expected]]:
     """Enter a writer into the truth set, once or once for each variant.
 
     Args:
         row: Row of the comparison of readers.
         variants: Suffix of the name to the arguments (a tuple, or one value) behind the folder.
-        bugs: Suffix to what is not mended yet; "" for a writer without variants.
     """
 
     def enter(writer: Callable[..., Expected]) -> Callable[..., Expected]:
@@ -89,7 +98,7 @@ def case(
             arguments = given if isinstance(given, tuple) else (given,)
             name = writer.__name__ + (f"_{suffix}" if suffix else "")
             write = _bound(writer, arguments)
-            CASES.append(Case(name, family, says, write, row, (bugs or {}).get(suffix, "")))
+            CASES.append(Case(name, family, says, write, row))
         return writer
 
     return enter

@@ -116,7 +116,7 @@ def ybr_full_422(folder: Path) -> Expected:
 
 @case(variants={"8_bits": 8, "16_bits": 16})
 def palette(folder: Path, bits: int) -> Expected:
-    """PALETTE COLOR indices are no intensities: the palette is applied (PS3.3 C.7.6.3.1.5), 16 bits scaled to 0..255."""
+    """PALETTE COLOR indices are no intensities: the palette is applied (PS3.3 C.7.6.3.1.5), 16 bits become 0..255."""
     indices = numbers((6, 8), 256)
     tables = numbers((3, 256), 2**bits)
     write(folder, {**image(indices, 8, 8), "PhotometricInterpretation": "PALETTE COLOR"}, **palettes(tables, 0, bits))

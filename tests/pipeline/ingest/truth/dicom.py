@@ -48,7 +48,7 @@ def affine_of(
 
 @dataclass
 class Stack:
-    """A series of slices; by default CT, 12 bits, 2.5 mm apart, pixels of 0.8 mm by 0.7 mm, first at (-100, -90, 40)."""
+    """A series; by default CT of 12 bits, 2.5 mm apart, pixels of 0.8 mm by 0.7 mm, first at (-100, -90, 40)."""
 
     stored: np.ndarray = field(default_factory=lambda: numbers((8, 6, 5)))
     row: Sequence[float] = (1, 0, 0)

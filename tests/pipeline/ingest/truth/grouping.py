@@ -1,6 +1,5 @@
 """Which files make one volume: copies, echoes, time points, orientations, sizes, folders."""
 
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -21,59 +20,6 @@ def pair(folder: Path, one: Stack, other: Stack) -> Expected:
     one.write(folder / "x")
     other.write(folder / "y")
     return read(one.truth(), other.truth())
-
-
-@case(row=5)
-def copy_of_a_slice(folder: Path) -> Expected:
-    """The same pixels at the same place, under another SOP Instance UID: kept once, the copy is named."""
-    stack = Stack()
-    stack.write(folder)
-    save(stack.dataset(4, SOPInstanceUID="1.2.3.77", InstanceNumber=99), folder / "z.dcm")
-    return read(stack.truth(), ignored="DUPLICATE_FILE")
-
-
-@case()
-def same_file_under_another_name(folder: Path) -> Expected:
-    """A file copied byte for byte is read once."""
-    stack = Stack()
-    stack.write(folder)
-    shutil.copy(folder / "5_1.dcm", folder / "zz.dcm")
-    return read(stack.truth(), ignored="DUPLICATE_FILE")
-
-
-@case()
-def same_instance_sent_twice(folder: Path) -> Expected:
-    """One SOP Instance UID twice with other headers (a coerced copy from a PACS): read once."""
-    stack = Stack()
-    stack.write(folder)
-    save(stack.dataset(4, PatientID="P2"), folder / "z.dcm")
-    return read(stack.truth(), ignored="DUPLICATE_FILE")
-
-
-@case()
-def one_instance_uid_for_all_slices(folder: Path) -> Expected:
-    """A faulty exporter gave all slices one SOP Instance UID: their places differ, so none is dropped."""
-    stack = Stack(tags={"SOPInstanceUID": "1.2.3.5"})
-    stack.write(folder)
-    return read(stack.truth(), proof=(SITK,))
-
-
-@case()
-def two_images_at_one_place(folder: Path) -> Expected:
-    """Two images at one place that nothing tells apart: refused."""
-    stack = Stack()
-    stack.write(folder)
-    save(again().dataset(4, InstanceNumber=99), folder / "z.dcm")
-    return refuse("DUPLICATE_POSITION")
-
-
-@case(variants={"sign": {"PixelRepresentation": 1}, "bits": {"BitsStored": 10, "HighBit": 9}, "slope": {"RescaleSlope": 2}})
-def same_bytes_other_meaning(folder: Path, tags: dict[str, object]) -> Expected:
-    """The same stored bytes at one place, but read otherwise: no copy, and refused as two images."""
-    stack = Stack()
-    stack.write(folder)
-    save(stack.dataset(4, SOPInstanceUID="1.2.3.77", **tags), folder / "z.dcm")
-    return refuse("DUPLICATE_POSITION")
 
 
 @case(row=9)

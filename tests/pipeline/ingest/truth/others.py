@@ -7,7 +7,7 @@ from pydicom.dataset import Dataset
 from pydicom.fileset import FileSet
 
 from tests.pipeline.ingest.truth.case import Expected, Truth, case, read, refuse
-from tests.pipeline.ingest.truth.dicom import STORAGE, Stack, image, item, numbers, save, single
+from tests.pipeline.ingest.truth.dicom import STORAGE, Stack, image, item, numbers, padded, save, single
 
 
 @case(variants={"one_frame": 1, "four_frames": 4})
@@ -30,9 +30,11 @@ def many_frames_with_one_position(folder: Path, modality: str, sop_class: str, c
 @case()
 def single_bits(folder: Path) -> Expected:
     """One bit per pixel, packed from the lowest bit on (PS3.5 8.1.1)."""
-    stored = numbers((2, 6, 8), 2)
+    stored = numbers((3, 3, 7), 2)
     module = image(stored, 8, 1)
-    module.update(BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=np.packbits(stored, bitorder="little").tobytes())
+    module.update(
+        BitsAllocated=1, BitsStored=1, HighBit=0, PixelData=padded(np.packbits(stored, bitorder="little").tobytes())
+    )
     save(single("SC", "7.1", module), folder / "a.dcm")
     return read(Truth(stored.transpose(2, 1, 0), None, "SC"))
 

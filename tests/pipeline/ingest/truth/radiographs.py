@@ -108,6 +108,15 @@ def two_views_of_one_series(folder: Path) -> Expected:
 
 
 @case()
+def one_instance_uid_for_two_views(folder: Path) -> Expected:
+    """Two views that wrongly share a SOP Instance UID differ in their pixels: both are read."""
+    other = numbers((7, 6), seed=9)
+    for n, stored in enumerate((STORED, other)):
+        save(single("DX", "1.1", image(stored), InstanceNumber=n + 1), folder / f"{n}.dcm")
+    return read(truth(STORED, "DX"), truth(other, "DX"))
+
+
+@case()
 def damaged_view_beside_a_sound_one(folder: Path) -> Expected:
     """Views stand alone: a cut one is refused, the other is read."""
     for n in range(2):

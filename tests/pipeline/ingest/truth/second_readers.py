@@ -67,8 +67,7 @@ def _simpleitk(folder: Path) -> Iterator[Image]:
 
 
 def _of_sitk(image) -> Image:
-    import SimpleITK as sitk
-
+    sitk = pytest.importorskip("SimpleITK")
     voxels = sitk.GetArrayFromImage(image).astype(np.float64)
     colour = image.GetNumberOfComponentsPerPixel() > 1
     if image.GetDimension() == 2:

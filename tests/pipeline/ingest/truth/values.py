@@ -1,4 +1,4 @@
-"""Stored numbers to modality units: rescale, Modality LUT, bits, signs. Plain series, so that only values are peculiar."""
+"""Stored numbers to modality units: rescale, Modality LUT, bits, signs. Only the values are peculiar."""
 
 from pathlib import Path
 from typing import Any
@@ -160,6 +160,19 @@ def impossible_bits(folder: Path, tags: dict[str, int]) -> Expected:
     return refuse("CORRUPT_HEADER")
 
 
+@case(variants={"absent": None, "two": 2})
+def unknown_sign(folder: Path, value: int | None) -> Expected:
+    """Pixel Representation is type 1 and 0 or 1 (PS3.3 C.7.6.3): without it the sign is a guess; refused."""
+
+    def change(made, k):
+        made.PixelRepresentation = value
+        if value is None:
+            del made.PixelRepresentation
+
+    Stack().write(folder, change)
+    return refuse("CORRUPT_HEADER")
+
+
 @case()
 def padding_value(folder: Path) -> Expected:
     """Pixel Padding Value marks what lies outside the scan (PS3.3 C.7.5.1.1.2); it is rescaled like any other value."""
@@ -179,71 +192,3 @@ def table(entries: np.ndarray, first: int, bits: int = 16, vr: str = "OW", signe
     packed = entries.astype("<u2" if bits > 8 else "u1").tobytes()
     made.add_new(0x00283006, vr, entries.tolist() if vr == "US" else packed)
     return made
-
-
-@case(
-    row=19,
-    variants={
-        "words": (np.arange(4096)[::-1], 0, {}),
-        "us_list": (np.arange(4096)[::-1], 0, {"vr": "US"}),
-        "first_above_0": (np.arange(100, 2100) ** 2 % 60000, 500, {}),
-        "bytes": (np.arange(4096) % 251, 0, {"bits": 8}),
-        "2_to_the_16": (np.arange(65536) // 3, 0, {}),
-    },
-)
-def modality_lut(folder: Path, entries: np.ndarray, first: int, how: dict[str, Any]) -> Expected:
-    """Modality LUT Sequence instead of rescale; values outside the table take its ends (PS3.3 C.11.1.1)."""
-    stack = Stack()
-
-    def change(made, k):
-        del made.RescaleSlope, made.RescaleIntercept
-        made.ModalityLUTSequence = [table(entries, first, **how)]
-
-    stack.write(folder, change)
-    values = entries[np.clip(stack.stored - first, 0, len(entries) - 1)]
-    return read(stack.truth(values), proof=(HIGHDICOM,) if len(entries) == 4096 and not how.get("bits") else ())
-
-
-@case()
-def modality_lut_with_signed_first_value(folder: Path) -> Expected:
-    """The first value mapped is signed where the pixels are (PS3.3 C.11.1.1)."""
-    values = numbers((4, 6, 6), 500, -500)
-    stack = stack_of(values, bits=12, signed=True)
-
-    def change(made, k):
-        del made.RescaleSlope, made.RescaleIntercept
-        made.ModalityLUTSequence = [table(np.arange(1000) * 7, -500, signed=True)]
-
-    stack.write(folder, change)
-    return read(stack.truth((values + 500) * 7))
-
-
-@case(variants={"short": 100, "without_data": None})
-def broken_modality_lut(folder: Path, entries: int | None) -> Expected:
-    """A table with fewer entries than it declares: refused."""
-
-    def change(made, k):
-        broken = table(np.arange(4096), 0)
-        broken.LUTData = b"\0" * (2 * (entries or 0))
-        if entries is None:
-            del broken.LUTData
-        made.ModalityLUTSequence = [broken]
-
-    Stack().write(folder, change)
-    return refuse("CORRUPT_HEADER")
-
-
-@case()
-def lut_in_one_slice_only(folder: Path) -> Expected:
-    """Rescale and tables may change from slice to slice."""
-    stack = Stack()
-
-    def change(made, k):
-        if k == 2:
-            del made.RescaleSlope, made.RescaleIntercept
-            made.ModalityLUTSequence = [table(np.arange(4096) * 3, 0)]
-
-    stack.write(folder, change)
-    values = stack.stored - 1024.0
-    values[2] = stack.stored[2] * 3
-    return read(stack.truth(values))
