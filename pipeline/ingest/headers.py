@@ -145,7 +145,7 @@ def _require_readable(facts: FileFacts, file: DicomFile) -> None:
     if file.syntax in NATIVE:
         _require_length(facts, file)
     elif file.syntax not in DECODERS:
-        name = uid.UID(file.syntax).name
+        name = uid.UID(file.syntax).name if file.syntax in uid.UID_dictionary else "of an unknown UID"
         raise ScanError(Reason.UNSUPPORTED_SYNTAX, f"transfer syntax {name} has no decoder here")
     else:
         require_whole(file, facts.shape)
@@ -163,9 +163,9 @@ def _require_colour(dataset: Header, modality: str) -> None:
         raise ScanError(Reason.CORRUPT_HEADER, "no Pixel Representation, so the sign of the pixels is unknown")
     samples = _positive(dataset, "SamplesPerPixel", default=1)
     if photometric not in GREY | COLOUR:
-        raise ScanError(Reason.UNSUPPORTED_COLOUR, f"photometric interpretation {photometric[:16]!r}")
+        raise ScanError(Reason.UNSUPPORTED_COLOUR, "a photometric interpretation that is not read")
     if photometric in COLOUR and modality not in COLOURFUL:
-        raise ScanError(Reason.UNSUPPORTED_COLOUR, f"{photometric} where {modality} has one intensity per voxel")
+        raise ScanError(Reason.UNSUPPORTED_COLOUR, f"{photometric} where the modality has one intensity per voxel")
     expected = 3 if photometric in COLOUR - {"PALETTE COLOR"} else 1
     if samples != expected:
         raise ScanError(Reason.CORRUPT_HEADER, f"{samples} samples per pixel in {photometric}, expected {expected}")
