@@ -65,7 +65,10 @@ def _meanings(scheme: str) -> dict[str, str]:
     """Code to meaning, of those that the standard's context groups use; they hold words of the standard only."""
     if scheme not in codes.schemes():
         return {}
-    return {code.value: code.meaning[:64] for code in getattr(codes, scheme).concepts.values()}
+    found: dict[str, str] = {}
+    for code in getattr(codes, scheme).concepts.values():
+        found.setdefault(code.value, code.meaning[:64])
+    return found
 
 
 def _value(item: Dataset) -> tuple[int, str]:

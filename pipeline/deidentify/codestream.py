@@ -1,24 +1,29 @@
 """Compressed pixel data: fragments put together anew, without the comments that codestreams can carry."""
 
+import re
 import struct
 
 from pydicom.encaps import encapsulate
 from pydicom.uid import RLELossless
 
+from pipeline.deidentify.native import Layout
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.dicom_file import DicomFile
 from pipeline.ingest.encapsulated import frame_spans
 
-JPEG_START, JPEG_SCAN, JPEG_END = 0xD8, 0xDA, 0xD9
+JPEG_START, JPEG_SCAN = 0xD8, 0xDA
+JPEG_END = b"\xff\xd9"  # of JPEG 2000 as well
 JPEG_COMMENT = 0xFE
 JPEG_APPLICATIONS = range(0xE0, 0xF0)
-# JFIF, SPIFF and JPEG-LS colour transform, Adobe colour transform: short segments that a decoder needs to see.
-JPEG_NEEDED = {0xE0: b"JFIF\0", 0xE8: b"mrfx", 0xEE: b"Adobe"}
-JPEG_NEEDED_BYTES = {0xE0: 14, 0xE8: 5, 0xEE: 12}
-J2K_START, J2K_COMMENT, J2K_TILE = 0x4F, 0x64, 0x90
+# JFIF, JPEG-LS colour transform, Adobe colour transform: what decoders look at, and its length.
+JPEG_NEEDED: dict[int, tuple[bytes, int]] = {0xE0: (b"JFIF\0", 14), 0xE8: (b"mrfx", 5), 0xEE: (b"Adobe", 12)}
+MARKER_IN_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")  # no restart, no stuffed byte
+J2K_START, J2K_COMMENT, J2K_TILE, J2K_PACKETS = 0x4F, 0x64, 0x90, 0x93
+J2K_TILE_BYTES = 12
+DAMAGED = "a codestream whose header is damaged"
 
 
-def clean_encapsulated(file: DicomFile, frames: int) -> bytes:
+def clean_encapsulated(file: DicomFile, layout: Layout) -> bytes:
     """The value of the pixel data element: one fragment per frame, with a fresh offset table.
 
     The codestreams stay as they are but for comments and application segments (EXIF and the like).
@@ -27,13 +32,16 @@ def clean_encapsulated(file: DicomFile, frames: int) -> bytes:
         ScanError: If fragments are missing, or a codestream is none.
     """
     cleaned = []
-    for fragments in frame_spans(file, frames):
+    for fragments in frame_spans(file, layout.frames):
         parts = []
         for offset, length in fragments:
             file.stream.seek(offset)
             parts.append(file.stream.read(length))
         frame = b"".join(parts)
-        cleaned.append(frame if file.syntax == RLELossless else clean_codestream(frame))
+        if file.syntax == RLELossless:
+            cleaned.append(_clean_rle(frame, layout.plane))
+        else:
+            cleaned.append(clean_codestream(frame))
     return bytes(encapsulate(cleaned, has_bot=sum(map(len, cleaned)) < 2**31))
 
 
@@ -51,34 +59,77 @@ def clean_codestream(frame: bytes) -> bytes:
     return _clean_j2k(frame) if frame[1] == J2K_START else _clean_jpeg(frame)
 
 
+def _clean_rle(frame: bytes, plane: int) -> bytes:
+    """An RLE frame cut where its last plane is complete (PS3.5 Annex G).
+
+    Args:
+        frame: Header of 16 numbers, then byte planes.
+        plane: Bytes of one plane when decoded.
+    """
+    offsets = struct.unpack("<16L", frame[:64])
+    if not 1 <= offsets[0] <= 15 or offsets[1] != 64:
+        raise ScanError(Reason.CORRUPT_FILE, DAMAGED)
+    at, decoded = offsets[offsets[0]], 0
+    while decoded < plane:
+        if at >= len(frame):
+            raise ScanError(Reason.TRUNCATED_PIXELS, "an RLE frame that ends early")
+        run = frame[at]
+        decoded += 0 if run == 128 else run + 1 if run < 128 else 257 - run
+        at += 1 if run == 128 else run + 2 if run < 128 else 2
+    known = offsets[: offsets[0] + 1]
+    return struct.pack("<16L", *known, *[0] * (16 - len(known))) + frame[64:at]
+
+
 def _clean_jpeg(frame: bytes) -> bytes:
     out, at = bytearray(frame[:2]), 2
-    while True:
-        marker, segment, after = _segment(frame, at)
-        if marker == JPEG_SCAN:
-            break
+    while frame[at : at + 2] != JPEG_END:
+        marker, segment, at = _segment(frame, at)
         if marker in JPEG_APPLICATIONS:
-            needed = JPEG_NEEDED.get(marker)
-            if needed is not None and segment[4:].startswith(needed):
-                segment = segment[: 4 + JPEG_NEEDED_BYTES[marker]]
-                out += segment[:2] + struct.pack(">H", len(segment) - 2) + segment[4:]
+            out += _needed_part(marker, segment)
         elif marker != JPEG_COMMENT:
             out += segment
-        at = after
-    end = frame.rfind(bytes([0xFF, JPEG_END]))
-    return bytes(out) + (frame[at:] if end < at else frame[at : end + 2])
+        if marker == JPEG_SCAN:
+            found = MARKER_IN_SCAN.search(frame, at)
+            if found is None:
+                raise ScanError(Reason.CORRUPT_FILE, "a codestream that does not end")
+            out += frame[at : found.start()]
+            at = found.start()
+    return bytes(out) + JPEG_END
+
+
+def _needed_part(marker: int, segment: bytes) -> bytes:
+    """An application segment that decoders look at, cut to its fixed length; nothing of any other."""
+    name, length = JPEG_NEEDED.get(marker, (b"", 0))
+    body = segment[4 : 4 + length]
+    return segment[:2] + struct.pack(">H", 2 + len(body)) + body if name and body.startswith(name) else b""
 
 
 def _clean_j2k(frame: bytes) -> bytes:
-    out, at = bytearray(frame[:2]), 2
-    while True:
-        marker, segment, after = _segment(frame, at)
-        if marker == J2K_TILE:
-            break
+    header, at = _j2k_header(frame, 2, J2K_TILE)
+    out = bytearray(frame[:2]) + header
+    while frame[at : at + 2] == bytes([0xFF, J2K_TILE]):
+        _, tile, after = _segment(frame, at)
+        if len(tile) != J2K_TILE_BYTES:
+            raise ScanError(Reason.CORRUPT_FILE, DAMAGED)
+        (length,) = struct.unpack(">L", tile[6:10])
+        header, start = _j2k_header(frame, after, J2K_PACKETS)
+        end = at + length if length else frame.rfind(JPEG_END)
+        if not start + 2 <= end <= len(frame):
+            raise ScanError(Reason.CORRUPT_FILE, "a codestream that does not end")
+        part = header + frame[start:end]
+        out += tile[:6] + struct.pack(">L", len(tile) + len(part) if length else 0) + tile[10:] + part
+        at = end
+    return bytes(out) + JPEG_END
+
+
+def _j2k_header(frame: bytes, at: int, until: int) -> tuple[bytes, int]:
+    """The segments before a marker, without comments, and where that marker is."""
+    out = bytearray()
+    while frame[at : at + 2] != bytes([0xFF, until]):
+        marker, segment, at = _segment(frame, at)
         if marker != J2K_COMMENT:
             out += segment
-        at = after
-    return bytes(out) + frame[at:]
+    return bytes(out), at
 
 
 def _segment(frame: bytes, at: int) -> tuple[int, bytes, int]:
@@ -87,8 +138,8 @@ def _segment(frame: bytes, at: int) -> tuple[int, bytes, int]:
         at += 1
     head = frame[at : at + 4]
     if len(head) < 4 or head[0] != 0xFF:
-        raise ScanError(Reason.CORRUPT_FILE, "a codestream whose header is damaged")
+        raise ScanError(Reason.CORRUPT_FILE, DAMAGED)
     after = at + 2 + struct.unpack(">H", head[2:])[0]
     if after > len(frame) or after < at + 4:
-        raise ScanError(Reason.CORRUPT_FILE, "a codestream whose header is damaged")
+        raise ScanError(Reason.CORRUPT_FILE, DAMAGED)
     return head[1], frame[at:after], after

@@ -37,6 +37,12 @@ class Layout:
     subsampled: bool
 
     @property
+    def plane(self) -> int:
+        """Bytes that one byte of every pixel of a frame takes; bits of single-bit pixels are packed."""
+        pixels = self.rows * self.columns
+        return math.ceil(pixels / 8) if self.allocated == 1 else pixels
+
+    @property
     def length(self) -> int:
         """Bytes of all frames, without padding."""
         bits = self.rows * self.columns * self.frames * self.samples * self.allocated

@@ -94,7 +94,8 @@ def _require_known(file: DicomFile) -> bool:
         raise ScanError(Reason.UNSUPPORTED_OBJECT, "a kind of object of which not all content is known to be safe")
     if not source.get("SOPInstanceUID"):
         raise ScanError(Reason.CORRUPT_HEADER, "no SOP Instance UID; every object has one")
-    if file.syntax not in NATIVE and file.syntax not in DECODERS:
+    compressed = file.syntax in DECODERS and UID(file.syntax).type == "Transfer Syntax"  # one that pydicom can write
+    if file.syntax not in NATIVE and not compressed:
         raise ScanError(Reason.UNSUPPORTED_SYNTAX, "a transfer syntax that is not handled, such as video")
     return has_pixels
 
@@ -110,5 +111,5 @@ def _written(dataset: Dataset, file: DicomFile) -> bytes:
     dataset.file_meta = meta
     dataset.preamble = b"\0" * 128
     out = io.BytesIO()
-    pydicom.dcmwrite(out, dataset, enforce_file_format=True)
+    pydicom.dcmwrite(out, dataset, implicit_vr=False, little_endian=True, enforce_file_format=True)
     return out.getvalue()

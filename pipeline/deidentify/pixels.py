@@ -61,7 +61,7 @@ def add_pixels(file: DicomFile, source: Dataset, out: Dataset, options: Options)
         if masked:
             raise ScanError(Reason.BURNED_IN, f"{why}; compressed pixels cannot be masked, export it uncompressed")
         _refuse_embedded_overlay(source)
-        value = clean_encapsulated(file, int(out.get("NumberOfFrames") or 1))
+        value = clean_encapsulated(file, layout_of(out))
         out[Tag(PIXEL_DATA)] = DataElement(Tag(PIXEL_DATA), "OB", value)
         out[Tag(PIXEL_DATA)].is_undefined_length = True
     if why:
