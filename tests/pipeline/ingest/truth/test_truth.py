@@ -8,6 +8,7 @@ from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from tests.pipeline.ingest.truth.case import CASES, load_all
 from tests.pipeline.ingest.truth.second_readers import assert_proved
+from tests.pipeline.ingest.truth.table import PAGE, in_page
 
 load_all()
 
@@ -53,3 +54,8 @@ def test_the_set_is_as_large_as_promised():
     assert len(CASES) >= 70
     assert {case.row for case in CASES} >= {*range(1, 28)} - {4}
     assert len({(case.family, case.name) for case in CASES}) == len(CASES)
+
+
+def test_the_page_lists_the_cases_as_they_are():
+    page = PAGE.read_text(encoding="utf-8")
+    assert in_page(page) == page
