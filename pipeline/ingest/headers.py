@@ -145,7 +145,8 @@ def _require_readable(facts: FileFacts, file: DicomFile) -> None:
     if file.syntax in NATIVE:
         _require_length(facts, file)
     elif file.syntax not in DECODERS:
-        name = uid.UID(file.syntax).name if file.syntax in uid.UID_dictionary else "of an unknown UID"
+        name = uid.UID(file.syntax).name
+        name = "of an unknown UID" if name == file.syntax else name
         raise ScanError(Reason.UNSUPPORTED_SYNTAX, f"transfer syntax {name} has no decoder here")
     else:
         require_whole(file, facts.shape)

@@ -19,7 +19,7 @@ from pipeline.prepare.intensity import value_range
 from pipeline.prepare.orient import to_lps
 from pipeline.scan import Kind, Scan, modality_group
 
-VERSION = 1  # raised whenever the same settings would give other pixels
+VERSION = 2  # raised whenever the same settings would give other pixels
 LEVELS = 65535
 CHUNK = 32
 

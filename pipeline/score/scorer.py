@@ -22,7 +22,7 @@ from pipeline.scan import SeriesRef
 from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
 
-VERSION = 1  # raised whenever the same scan and bundle would give another score
+VERSION = 2  # raised whenever the same scan and bundle would give another score
 BATCH_SLICES = 16
 CHUNK_SLICES = 64
 READERS = 1
