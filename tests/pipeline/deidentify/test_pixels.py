@@ -9,7 +9,7 @@ from PIL import Image
 from pydicom.uid import ExplicitVRBigEndian, JPEG2000Lossless, JPEGBaseline8Bit, RLELossless
 
 from pipeline.deidentify.options import Rectangle
-from tests.pipeline.deidentify.builders import ROOT, add_image
+from tests.pipeline.deidentify.builders import ROOT, add_image, item
 
 
 def test_pixels_pass_unchanged(ct, one):
@@ -193,3 +193,28 @@ def test_an_overlay_within_compressed_pixels_refuses_the_image(ct, save, run, tm
     ds.add_new(0x60000102, "US", 12)
     save(ds, tmp_path / "in" / "one.dcm", TransferSyntaxUID=RLELossless)
     assert run().rows[0].reason.startswith("BURNED_IN")
+
+
+def test_ambiguous_numbers_and_lookup_tables_of_an_implicit_file_are_kept(ct, save, run, tmp_path):
+    ds = ct(PixelPaddingValue=7, PixelRepresentation=1)
+    table = item(LUTDescriptor=[4, 0, 16], ModalityLUTType="HU")
+    table.add_new(0x00283006, "OW", np.arange(4, dtype="<u2").tobytes())
+    ds.ModalityLUTSequence = [table]
+    save(ds, tmp_path / "in" / "one.dcm", TransferSyntaxUID=pydicom.uid.ImplicitVRLittleEndian)
+    out = pydicom.dcmread(tmp_path / "out" / run().rows[0].file)
+    kept = out.ModalityLUTSequence[0]
+    assert out.file_meta.TransferSyntaxUID == pydicom.uid.ExplicitVRLittleEndian
+    assert (out.PixelPaddingValue, list(kept.LUTDescriptor)) == (7, [4, 0, 16])
+    assert bytes(kept.LUTData) == np.arange(4, dtype="<u2").tobytes()
+
+
+def test_floating_point_pixels_are_kept(ct, save, run, tmp_path):
+    ds = ct(SOPClassUID=ROOT + "30", BitsAllocated=32, BurnedInAnnotation="NO")
+    values = np.linspace(-1, 1, 48, dtype="<f4").tobytes()
+    for keyword in ("PixelData", "BitsStored", "HighBit", "PixelRepresentation"):
+        delattr(ds, keyword)
+    ds.FloatPixelData = values
+    save(ds, tmp_path / "in" / "one.dcm")
+    out = pydicom.dcmread(tmp_path / "out" / run().rows[0].file)
+    assert bytes(out.FloatPixelData) == values
+    assert "PixelData" not in out
