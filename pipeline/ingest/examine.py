@@ -61,7 +61,10 @@ def _names_itself(file: DicomFile | None) -> bool:
 
 
 def _dicom(file: DicomFile, facts: FileFacts) -> FileFacts:
-    span = (file.pixels.offset, file.pixels.available) if file.pixels and not file.inflated else None
+    span = None
+    if file.pixels and not file.inflated:
+        length = file.pixels.available if file.pixels.length is None else file.pixels.length
+        span = (file.pixels.offset, min(length, file.pixels.available))
     return dicom_facts(file, dataclasses.replace(facts, pixel_span=span))
 
 

@@ -1,6 +1,7 @@
 """Images that are there twice, and images that only look so."""
 
 import shutil
+import struct
 from pathlib import Path
 
 from pydicom.encaps import encapsulate
@@ -36,6 +37,16 @@ def same_instance_sent_twice(folder: Path) -> Expected:
     stack = Stack()
     stack.write(folder)
     save(stack.dataset(4, PatientID="P2"), folder / "z.dcm")
+    return read(stack.truth(), ignored="DUPLICATE_FILE")
+
+
+@case()
+def same_instance_with_padding_behind(folder: Path) -> Expected:
+    """A copy that an archive padded behind the pixels (Data Set Trailing Padding, PS3.10 7.2) is a copy: read once."""
+    stack = Stack()
+    stack.write(folder)
+    path = save(stack.dataset(4), folder / "z.dcm")
+    path.write_bytes(path.read_bytes() + struct.pack("<HH2sHL", 0xFFFC, 0xFFFC, b"OB", 0, 50) + bytes(50))
     return read(stack.truth(), ignored="DUPLICATE_FILE")
 
 
