@@ -1,10 +1,10 @@
 """The whole loop on the sample data: ingest, adapt, validate, score."""
 
-from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
 from flows import commands
+from flows.cli import build_parser
 from flows.progress import make_watch
 from models.errors import WeightsNotFoundError
 from models.weights import find_weights
@@ -31,43 +31,21 @@ def run_demo(samples: Path, out: Path) -> dict[str, Any]:
     if weights == "none":
         say("No pretrained weights on this machine: the demo asks for RANDOM weights (weights=none), out loud.")
         say("Figures below show that the loop runs, not what transfer learning is worth.")
-    space = Namespace(workspace=out / "workspace", json=False)
+    workspace, labels, bundle = out / "workspace", radiographs / "labels.csv", out / "bundle"
+    settings = [f"--set={setting}" for setting in (*ASKED, f"backbone={backbone}", f"weights={weights}")]
 
-    def step(title: str, command: Any, **arguments: Any) -> dict[str, Any]:
-        say(f"\n== {title}")
-        result: dict[str, Any] = command(Namespace(**vars(space), **arguments))
+    def step(verb: str, *arguments: object) -> dict[str, Any]:
+        say(f"\n== {verb}")
+        options = build_parser().parse_args([verb, *map(str, arguments), "--workspace", str(workspace)])
+        result = commands.COMMANDS[verb](options)
         for line in result["lines"]:
             say(line)
         return result
 
-    step("ingest", commands.ingest, sources=[samples])
-    settings = [*ASKED, f"backbone={backbone}", f"weights={weights}"]
-    step(
-        "adapt",
-        commands.adapt,
-        labels=radiographs / "labels.csv",
-        bundle=out / "bundle",
-        config=None,
-        set=settings,
-        dry_run=False,
-    )
-    checked = step(
-        "validate",
-        commands.validate,
-        labels=radiographs / "labels.csv",
-        bundle=out / "bundle",
-        out=out / "validation",
-    )
-    scored = step(
-        "score",
-        commands.score,
-        folder=samples / "incoming",
-        bundle=out / "bundle",
-        out=out / "scores",
-        device="auto",
-        heatmaps=True,
-        dry_run=False,
-    )
+    step("ingest", samples)
+    step("adapt", labels, "--bundle", bundle, *settings)
+    checked = step("validate", bundle, labels, "--out", out / "validation")
+    scored = step("score", samples / "incoming", "--bundle", bundle, "--out", out / "scores", "--heatmaps")
     return {
         "report": checked["report"],
         "scores": scored["scores"],
