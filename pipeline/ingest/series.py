@@ -122,11 +122,18 @@ def _split_by(frames: Sequence[FrameFacts], ties: Sequence[int]) -> list[list[Fr
 
 def _volumes(files: Sequence[FileFacts]) -> tuple[list[Volume], list[FileFacts]]:
     """The volumes of one series in a stable order, and the files that only repeat another's pixels."""
-    volumes = []
-    stack, copies = without_copies([f for f in files if f.geometry == "patient" and len(f.frames) == 1])
-    owner = {id(file.frames[0]): file for file in stack}
-    for frames in split_frames([file.frames[0] for file in stack]):
-        volumes.append(Volume(tuple(PlacedFrame(owner[id(frame)], frame) for frame in frames)))
+    volumes: list[Volume] = []
+    copies: list[FileFacts] = []
+    slices: dict[tuple[str, str], list[FileFacts]] = defaultdict(list)
+    for file in files:
+        if file.geometry == "patient" and len(file.frames) == 1:
+            slices[file.patient, file.modality].append(file)  # UIDs made up by an exporter may join two patients
+    for members in slices.values():
+        stack, twice = without_copies(members)
+        copies += twice
+        owner = {id(file.frames[0]): file for file in stack}
+        for frames in split_frames([file.frames[0] for file in stack]):
+            volumes.append(Volume(tuple(PlacedFrame(owner[id(frame)], frame) for frame in frames)))
     for file in files:
         if file.geometry == "none":
             volumes.append(Volume(tuple(PlacedFrame(file, frame) for frame in file.frames)))

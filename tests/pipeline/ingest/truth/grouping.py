@@ -172,6 +172,24 @@ def one_series_in_two_folders(folder: Path) -> Expected:
     return read(stack.truth(), proof=(HIGHDICOM,))
 
 
+@case(variants={"patients": {"PatientID": "P2"}, "modalities": {"Modality": "MR"}})
+def one_series_uid_for_two(folder: Path, tags: dict) -> Expected:
+    """UIDs that a faulty exporter gave twice never join two patients or modalities in one volume."""
+    one, other = Stack(), again(tags=tags)
+    one.write(folder / "x")
+    other.write(folder / "y")
+    return read(one.truth(), other.truth(modality=tags.get("Modality", "CT")))
+
+
+@case()
+def slice_of_another_patient(folder: Path) -> Expected:
+    """One slice bears another patient's id: it is a volume of its own, and the gap it leaves refuses the rest."""
+    stack = Stack()
+    stack.write(folder, lambda made, k: setattr(made, "PatientID", "P2" if k == 4 else "P1"))
+    lone = Stack(stored=stack.stored[4:5], first=stack.place(4), step=(0, 0, 5))
+    return read(lone.truth(), refused="MISSING_SLICE")
+
+
 @case()
 def no_series_uid(folder: Path) -> Expected:
     """Without Series Instance UID (type 1, PS3.3 C.7.3.1) nothing joins two files: each is read by itself."""
