@@ -55,18 +55,17 @@ def serve():
             def do_GET(self):
                 status, headers, body = answer(self.path, self.headers)
                 self.send_response(status)
-                headers = {"Content-Length": str(len(body)), **headers}
+                headers = {"Content-Length": str(len(body)), "Connection": "close", **headers}
                 for name, value in headers.items():
                     self.send_header(name, value)
                 self.end_headers()
                 self.wfile.write(body)
-                self.close_connection = True
 
             def log_message(self, *arguments):
                 pass
 
         server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-        threading.Thread(target=server.serve_forever, daemon=True).start()
+        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
         servers.append(server)
         return f"http://127.0.0.1:{server.server_address[1]}/dicom-web"
 
