@@ -12,7 +12,7 @@ from pipeline.ingest.faults import FAULTS
 from pipeline.ingest.frames import FrameHeader, frame_facts
 from pipeline.ingest.pixels import display_window, polarity
 from pipeline.ingest.series import split_frames
-from pipeline.scan import SeriesRef
+from pipeline.scan import RADIOGRAPHS, SeriesRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +77,11 @@ def look_at(ref: SeriesRef) -> Look:
                 storages.update(_storage(FrameHeader(file.dataset, f.index), file.syntax) for f in chosen)
                 unit = unit or (_unit(file) if not frames else "")
                 frames += chosen
-                if ref.kind == "radiograph" and chosen:
+                if ref.modality in RADIOGRAPHS and chosen:
                     header = FrameHeader(file.dataset, chosen[0].index)
                     turned = polarity(header)
-                    total, window = turned.total if turned else None, display_window(header, turned)
+                    total = turned.total if turned else None
+                    window = display_window(header, turned) if ref.kind == "radiograph" else None
         except FAULTS:
             damaged += 1
     return Look(tuple(frames), storages, syntaxes, damaged, total, window, unit)

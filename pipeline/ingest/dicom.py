@@ -23,8 +23,8 @@ from pipeline.scan import RADIOGRAPHS, Scan, SeriesRef
 def read_dicom(ref: SeriesRef) -> Scan:
     """Read one series.
 
-    Voxels are the Modality LUT's output. A radiograph of one image is turned where it is MONOCHROME1, and its
-    display window is noted; nothing else is ever inverted or windowed.
+    Voxels are the Modality LUT's output. Radiographs and their cines are turned where they are MONOCHROME1, and the
+    display window of a single one is noted; nothing else is ever inverted or windowed.
 
     Raises:
         ScanError: If its pixels or geometry cannot be trusted.
@@ -48,13 +48,20 @@ def _read_file(ref: SeriesRef, file: DicomFile) -> Scan:
         frames = in_order(volumes[ref.volume])
     voxels = empty_stack(file, len(frames))
     wanted = [frame.index for frame in frames]
+    grey_radiograph = ref.modality in RADIOGRAPHS and voxels.ndim == 3
+    turned: Polarity | None = None
     for values, index, stored in zip(voxels, wanted, stored_frames(file, wanted), strict=True):
         write_values(stored, file.dataset, index, values)
-    scan = _scan(ref, voxels, affine_of(frames) if placed else np.eye(4))
-    scan = dataclasses.replace(scan, geometry="patient" if placed else "none")
-    if ref.modality in RADIOGRAPHS and len(frames) == 1 and not scan.colour:
-        return _one_polarity(scan, FrameHeader(file.dataset, frames[0].index))
-    return scan
+        turned = polarity(FrameHeader(file.dataset, index)) if grey_radiograph else None
+        if turned is not None:
+            np.subtract(np.float32(turned.total), values, out=values)
+    window = display_window(FrameHeader(file.dataset, wanted[0]), turned) if ref.kind == "radiograph" else None
+    return dataclasses.replace(
+        _scan(ref, voxels, affine_of(frames) if placed else np.eye(4)),
+        geometry="patient" if placed else "none",
+        inverted=turned is not None,
+        window=window if grey_radiograph else None,
+    )
 
 
 def _scan(ref: SeriesRef, stack: Values, affine: npt.NDArray[Any]) -> Scan:
@@ -66,12 +73,3 @@ def _scan(ref: SeriesRef, stack: Values, affine: npt.NDArray[Any]) -> Scan:
         modality=ref.modality,
         series_uid=ref.series_uid,
     )
-
-
-def _one_polarity(scan: Scan, header: FrameHeader) -> Scan:
-    turned: Polarity | None = polarity(header)
-    window = display_window(header, turned)
-    if turned is None:
-        return dataclasses.replace(scan, window=window)
-    voxels = np.float32(turned.total) - scan.voxels
-    return dataclasses.replace(scan, voxels=voxels, inverted=True, window=window)

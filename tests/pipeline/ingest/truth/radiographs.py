@@ -143,6 +143,13 @@ def cine_of_an_angiogram(folder: Path) -> Expected:
 
 
 @case()
+def cine_of_an_angiogram_in_monochrome1(folder: Path) -> Expected:
+    """One polarity holds for every frame of a cine as for a single radiograph."""
+    film(folder, numbers((4, 7, 6)), "XA", PhotometricInterpretation="MONOCHROME1")
+    return read(truth(4095 - numbers((4, 7, 6)), "XA", inverted=True), proof=())
+
+
+@case()
 def no_photometric_interpretation(folder: Path) -> Expected:
     """Photometric Interpretation is type 1 (PS3.3 C.7.6.3): without it a radiograph's polarity is a guess."""
     made = single("CR", "1", image(STORED))
