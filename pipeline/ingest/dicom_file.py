@@ -199,8 +199,8 @@ def _inflate(file: BinaryIO, meta: pydicom.Dataset) -> io.BytesIO:
     out.write(b"\0" * MAGIC_AT + b"DICM")
     write_file_meta_info(DicomIO(out), FileMetaDataset(meta), enforce_standard=False)
     inflater = zlib.decompressobj(-zlib.MAX_WBITS)
-    while chunk := file.read(2**16):
-        while chunk:
+    while not inflater.eof and (chunk := file.read(2**16)):
+        while chunk and not inflater.eof:  # behind its end zlib would offer the same bytes for ever
             out.write(inflater.decompress(chunk, 2**20))
             chunk = inflater.unconsumed_tail
             if out.tell() > BUDGET_BYTES // 4:
