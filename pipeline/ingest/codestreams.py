@@ -5,6 +5,7 @@ import zlib
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 from pydicom import uid
 from pydicom.encaps import encapsulate
 from pydicom.pixels.decoders.base import Decoder, get_decoder
@@ -15,6 +16,8 @@ from pipeline.ingest.layout import PixelLayout, Stored, extend
 from pipeline.ingest.syntaxes import DECODERS, DEFLATED_FRAMES
 
 JPEG_LS = frozenset({str(uid.JPEGLSLossless), str(uid.JPEGLSNearLossless)})
+END_OF_IMAGE = b"\xff\xd9"
+JUNK = b"\xb6\x5d\x93\xe5" * 24  # no marker, and no code that decodes as the zeros do that a decoder fills in
 
 
 def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
@@ -29,7 +32,10 @@ def decode_codestream(codestream: bytes, layout: PixelLayout) -> Stored:
     if layout.syntax == DEFLATED_FRAMES:
         return _inflated(codestream, layout)
     _require_size(codestream, layout)
-    return _cut(_decoded(codestream, layout), layout)
+    decoded = _decoded(codestream, layout)
+    if DECODERS[layout.syntax] == "imagecodecs" and layout.syntax != uid.RLELossless:
+        _require_complete(decoded, codestream, layout)
+    return _cut(decoded, layout)
 
 
 def _decoded(codestream: bytes, layout: PixelLayout) -> Stored:
@@ -40,6 +46,23 @@ def _decoded(codestream: bytes, layout: PixelLayout) -> Stored:
         if layout.syntax != uid.RLELossless:
             raise
         return decoder.as_array(dataset, decoding_plugin="pydicom")[0]  # slow, but bears with uneven segments
+
+
+def _require_complete(decoded: Stored, codestream: bytes, layout: PixelLayout) -> None:
+    """Refuse a JPEG that ends before its last pixel, where these decoders fill in grey and say nothing.
+
+    One that is complete decodes to the same pixels when junk follows it; one that is not takes the junk for pixels.
+    """
+    if not np.array_equal(decoded, _decoded(with_junk(codestream), layout)):
+        raise ScanError(Reason.TRUNCATED_PIXELS, "a JPEG codestream ends before its last pixel")
+
+
+def with_junk(codestream: bytes) -> bytes:
+    """A JPEG codestream with junk put before its end, and every restart marker, so that none is waited for."""
+    restarts = b"".join(JUNK + bytes((0xFF, 0xD0 + number)) for number in range(8))
+    unpadded = codestream.rstrip(b"\0")
+    begun = unpadded.removesuffix(END_OF_IMAGE) if unpadded.endswith(END_OF_IMAGE) else codestream
+    return begun + restarts + JUNK + END_OF_IMAGE
 
 
 def _cut(stored: Stored, layout: PixelLayout) -> Stored:

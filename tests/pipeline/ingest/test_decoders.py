@@ -1,5 +1,6 @@
 """Compressed pixels against what was compressed; sizes are compared before anything is decoded."""
 
+import io
 import struct
 import tracemalloc
 import zlib
@@ -8,12 +9,14 @@ import imagecodecs
 import numpy as np
 import pydicom
 import pytest
+from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import (
     ExplicitVRLittleEndian,
     HTJ2KLossless,
     JPEG2000Lossless,
     JPEGBaseline8Bit,
+    JPEGExtended12Bit,
     JPEGLosslessSV1,
     JPEGLSLossless,
     RLELossless,
@@ -92,6 +95,37 @@ def test_fragment_cut_short_is_refused(compressed, tmp_path):
     path.write_bytes(path.read_bytes()[:-500])
     (ref,) = scan_sources([tmp_path])
     assert ref.reason.startswith("TRUNCATED_PIXELS: ")
+
+
+JPEGS = {
+    JPEGBaseline8Bit: (lambda image: imagecodecs.jpeg8_encode((image >> 4).astype(np.uint8), level=95), 8),
+    JPEGExtended12Bit: (lambda image: imagecodecs.jpeg8_encode(image, level=95, bitspersample=12), 12),
+    JPEGLosslessSV1: (lambda image: imagecodecs.ljpeg_encode(image, bitspersample=12), 12),
+}
+
+
+@pytest.mark.parametrize("left_out", [4, 40, 1000])
+@pytest.mark.parametrize("end", [b"", b"\xff\xd9"], ids=["cut", "cut and ended"])
+@pytest.mark.parametrize("syntax", JPEGS, ids=lambda syntax: syntax.name)
+def test_jpeg_that_ends_before_its_last_pixel_is_refused(compressed, syntax, end, left_out):
+    encode, bits = JPEGS[syntax]
+    tags = {"BitsAllocated": 8 if bits == 8 else 16, "BitsStored": bits, "HighBit": bits - 1}
+    whole = encode(IMAGE)
+    assert read_scan(compressed(syntax, whole, **tags)).voxels.shape == (56, 40, 1)
+    with pytest.raises(ScanError, match=r"TRUNCATED_PIXELS|DECODE_FAILED"):
+        read_scan(compressed(syntax, whole[: -2 - left_out] + end, **tags))
+
+
+def test_jpeg_with_restarts_that_ends_at_one_is_refused(compressed):
+    buffer = io.BytesIO()
+    smooth = np.add.outer(np.arange(40), np.arange(56)).astype(np.uint8)
+    Image.fromarray(smooth).save(buffer, "JPEG", restart_marker_rows=1)
+    whole = buffer.getvalue()
+    tags = {"BitsAllocated": 8, "BitsStored": 8, "HighBit": 7}
+    assert read_scan(compressed(JPEGBaseline8Bit, whole, **tags)).voxels.shape == (56, 40, 1)
+    cut = whole[: whole.index(b"\xff\xd2")] + b"\xff\xd9"
+    with pytest.raises(ScanError, match="TRUNCATED_PIXELS"):
+        read_scan(compressed(JPEGBaseline8Bit, cut, **tags))
 
 
 def test_syntax_without_decoder_is_refused(compressed):
