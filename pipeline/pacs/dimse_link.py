@@ -14,7 +14,7 @@ from pipeline.errors import ConfigError, PacsError
 from pipeline.pacs.limits import Limits
 from pipeline.pacs.meter import MeteredSocket
 from pipeline.pacs.network import COMPRESSED, STORAGE_CLASSES, UNCOMPRESSED, ae_title
-from pipeline.pacs.reception import drop_unfinished
+from pipeline.pacs.reception import drop_unfinished, end_oversized
 
 FIND, MOVE, GET = (f"1.2.840.10008.5.1.4.1.2.2.{last}" for last in (1, 2, 3))  # study root
 MOST_CONTEXTS = 128  # PS3.8 7.1.1.13
@@ -85,7 +85,7 @@ class Dialler:
             contexts=[*entity.requested_contexts, *_compressed(images)],
             ae_title=self.node.aet,
             ext_neg=[build_role(image, scp_role=True) for image in images],
-            evt_handlers=[(evt.EVT_CONN_OPEN, self._meter), *storing],
+            evt_handlers=[(evt.EVT_CONN_OPEN, self._meter), (evt.EVT_PDU_RECV, end_oversized), *storing],
         )
         if not association.is_established:
             raise PacsError(f"no association with {self.node.aet}: {_why(association)}", again=True)
@@ -100,7 +100,8 @@ class Dialler:
     def _meter(self, event: evt.Event) -> None:
         link = event.assoc.dul.socket
         if link is not None and link.socket is not None:
-            link.socket = MeteredSocket(link.socket, self.limits)
+            link.socket = meter = MeteredSocket(link.socket, self.limits)
+            meter.admit()  # we called it
 
 
 def image_classes() -> list[str]:

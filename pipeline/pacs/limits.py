@@ -64,7 +64,11 @@ class Room:
         Args:
             coming: Bytes about to arrive.
         """
-        if shutil.disk_usage(self._folder).free < self._reserve + coming:
+        try:
+            free = shutil.disk_usage(self._folder).free
+        except OSError:
+            return "disk, for the folder is not there"
+        if free < self._reserve + coming:
             return "disk space"
         with self._lock:
             if (self._max_files or self._max_bytes) and time.monotonic() > self._counted + RECOUNT_SECONDS:

@@ -1,5 +1,6 @@
 """The C-STORE service: takes objects from the peers on a list into the incoming folder, within limits."""
 
+import contextlib
 import threading
 import time
 from collections import Counter
@@ -15,14 +16,14 @@ from pipeline.pacs.limits import Limits, Room
 from pipeline.pacs.meter import MeteredSocket
 from pipeline.pacs.network import COMPRESSED, STORAGE_CLASSES, UNCOMPRESSED, printable, quiet_network
 from pipeline.pacs.peers import Peer, allows
-from pipeline.pacs.reception import NO_ROOM, SUCCESS, drop_unfinished, meter_of, receive
+from pipeline.pacs.reception import NO_ROOM, SUCCESS, drop_unfinished, end_oversized, meter_of, receive
 from pipeline.pacs.server import BoundedServer, make_bounded
 from pipeline.pacs.store import IncomingStore
 
 VERIFICATION = "1.2.840.10008.1.1"
 TRANSIENT, PERMANENT = 0x02, 0x01
 BY_USER, BY_PRESENTATION = 0x01, 0x03
-NO_REASON, UNKNOWN_CALLER, CONGESTION = 0x01, 0x03, 0x01
+NO_REASON, UNKNOWN_CALLER, CONGESTION, TOO_MANY = 0x01, 0x03, 0x01, 0x02
 GRACE_SECONDS = 10.0
 ACSE_SECONDS = 10.0
 TICK = 0.05
@@ -109,7 +110,7 @@ class Listener:
         for association, link in ended:
             drop_unfinished(association)
             told = ", ".join(f"{count} {what}" for what, count in sorted(link.counts.items()))
-            self._say(f"association of {link.peer} ended: {told or 'nothing sent'}")
+            self._tell(f"association of {link.peer} ended: {told or 'nothing sent'}")
 
     def stop(self, grace: float = GRACE_SECONDS) -> None:
         """End: what is being received is finished and answered, nothing new is begun.
@@ -137,7 +138,7 @@ class Listener:
     def _bind(self) -> BoundedServer:
         entity = AE(ae_title=self._address.aet)
         entity.maximum_pdu_size = self._limits.pdu_bytes
-        entity.maximum_associations = self._limits.associations
+        entity.maximum_associations = 2 * self._limits.associations  # it counts those who have asked for nothing yet
         entity.network_timeout = entity.dimse_timeout = self._limits.idle_seconds
         entity.acse_timeout = ACSE_SECONDS
         entity.require_called_aet = True
@@ -146,42 +147,57 @@ class Listener:
             entity.add_supported_context(storage_class, UNCOMPRESSED + COMPRESSED)
         handlers: list[evt.EventHandlerType] = [
             (evt.EVT_REQUESTED, self._requested),
+            (evt.EVT_PDU_RECV, end_oversized),
             (evt.EVT_C_STORE, self._stored),
             (evt.EVT_C_ECHO, self._echoed),
             (evt.EVT_REJECTED, self._rejected),
         ]
         try:
-            return make_bounded(entity, (self._address.host, self._address.port), handlers, self._limits)
+            where = (self._address.host, self._address.port)
+            return make_bounded(entity, where, handlers, self._limits, self._peers)
         except OSError as error:
-            where = f"{self._address.host} port {self._address.port}"
-            raise SourceError(f"{where}: cannot listen there ({error.strerror or error})") from error
+            told = f"{self._address.host} port {self._address.port}"
+            raise SourceError(f"{told}: cannot listen there ({error.strerror or error})") from error
 
     def _requested(self, event: evt.Event) -> None:
         """Turn away whoever is not on the list, and everyone while there is no room."""
-        self.tend()
         association = event.assoc
-        meter = meter_of(association)
-        if meter is not None:
-            meter.next_object()
+        reason: tuple[int, ...] = (PERMANENT, BY_USER, NO_REASON)
+        try:
+            self.tend()
+            reason = self._objection(association)
+        finally:  # pynetdicom swallows an error of this handler, and would accept whom it leaves undecided
+            if reason:
+                self.counts["rejected"] += 1
+                association.acse.send_reject(*reason)
+                association.kill()
+
+    def _objection(self, association: Association) -> tuple[int, ...]:
+        """Result, source and reason of a rejection; empty for who is let in, and noted as such."""
         request = association.requestor.primitive
         title = str(request.calling_ae_title) if request is not None else ""
         if not allows(self._peers, title, str(association.requestor.address)):
-            self._say(f"rejected {printable(title)}: not on the list of peers, or not from its host")
-            self._reject(association, PERMANENT, BY_USER, UNKNOWN_CALLER)
-        elif shortage := "time, for it is ending" if self._closing else self._room.shortage():
-            self._say(f"rejected {printable(title)} for now: too little {shortage}")
-            self._reject(association, TRANSIENT, BY_PRESENTATION, CONGESTION)
-        else:
-            with self._lock:
-                self._links[association] = _Link(printable(title))
+            self._tell(f"rejected {printable(title)}: not on the list of peers, or not from its host")
+            return PERMANENT, BY_USER, UNKNOWN_CALLER
+        if shortage := "time, for it is ending" if self._closing else self._room.shortage():
+            self._tell(f"rejected {printable(title)} for now: too little {shortage}")
+            return TRANSIENT, BY_PRESENTATION, CONGESTION
+        with self._lock:
+            if len(self._links) >= self._limits.associations:
+                return TRANSIENT, BY_PRESENTATION, TOO_MANY
+            self._links[association] = _Link(printable(title))
+        meter = meter_of(association)
+        if meter is not None:
+            meter.admit()
+        return ()
 
-    def _reject(self, association: Association, *reason: int) -> None:
-        self.counts["rejected"] += 1
-        association.acse.send_reject(*reason)
-        association.kill()
+    def _tell(self, text: str) -> None:
+        """Say it; that nobody reads the log any more, or its disk is full, is no reason to stop receiving."""
+        with contextlib.suppress(OSError, ValueError):
+            self._say(text)
 
     def _rejected(self, event: evt.Event) -> None:
-        """Count those that pynetdicom itself turned away: wrong called title, too many at once."""
+        """Count those that pynetdicom itself turned away: wrong called title."""
         self.counts["rejected"] += 1
         with self._lock:
             self._links.pop(event.assoc, None)

@@ -7,6 +7,7 @@ import time
 from pipeline.pacs.limits import Limits
 
 HEADER = 6  # PS3.8 9.3: type, reserved, length of what follows (4 bytes, big-endian)
+REQUEST_SECONDS = 10.0  # from the connection until an association is let in
 LONGEST_REQUEST = 256 * 2**10  # an A-ASSOCIATE-RQ with 128 contexts and all transfer syntaxes stays below
 
 
@@ -22,12 +23,12 @@ class MeteredSocket(socket.socket):
 
     def __init__(self, plain: socket.socket, limits: Limits) -> None:
         super().__init__(plain.family, plain.type, plain.proto, fileno=plain.detach())
-        self.settimeout(limits.idle_seconds)
+        self.settimeout(min(limits.idle_seconds, REQUEST_SECONDS))
         self.in_object = 0
         self.total = 0
         self.overrun = ""
         self._limits = limits
-        self._end = time.monotonic() + limits.seconds
+        self._end = time.monotonic() + min(limits.seconds, REQUEST_SECONDS)
         self._header = bytearray()
         self._left = 0
 
@@ -50,6 +51,12 @@ class MeteredSocket(socket.socket):
         self.total += len(read)
         self._check()
         return read
+
+    def admit(self) -> None:
+        """From now on the limits of an association hold: until then a peer, unknown, has REQUEST_SECONDS."""
+        self.settimeout(self._limits.idle_seconds)
+        self._end = time.monotonic() + self._limits.seconds
+        self.next_object()
 
     def next_object(self) -> None:
         """Begin to count anew: what was sent until now belonged to an object that is done."""

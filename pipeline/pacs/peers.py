@@ -41,7 +41,13 @@ def allows(peers: Sequence[Peer] | None, title: str, address: str) -> bool:
     """Whether a caller is on the list; None lets anyone in."""
     if peers is None:
         return True
-    return any(
-        peer.aet == title.strip() and (not peer.addresses or address.removeprefix("::ffff:") in peer.addresses)
-        for peer in peers
-    )
+    return any(peer.aet == title.strip() and _may_come_from(peer, address) for peer in peers)
+
+
+def allows_host(peers: Sequence[Peer] | None, address: str) -> bool:
+    """Whether anyone on the list may call from an address, before a title is known."""
+    return peers is None or any(_may_come_from(peer, address) for peer in peers)
+
+
+def _may_come_from(peer: Peer, address: str) -> bool:
+    return not peer.addresses or address.removeprefix("::ffff:") in peer.addresses

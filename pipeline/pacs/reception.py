@@ -1,11 +1,14 @@
 """What is done with one object received by C-STORE, and which status the peer gets (PS3.4 B.2.3, PS3.7 C)."""
 
+import contextlib
+import queue
 from pathlib import Path
 from typing import NamedTuple
 
 from pynetdicom import evt
 from pynetdicom.association import Association
 from pynetdicom.dimse_primitives import C_STORE
+from pynetdicom.pdu import P_DATA_TF
 
 from pipeline.errors import ScanError
 from pipeline.pacs.meter import MeteredSocket
@@ -18,6 +21,7 @@ DUPLICATE = 0x0111  # another object of this UID lies here
 NO_ROOM = 0xA700  # out of resources: the peer may try again later
 MISMATCH = 0xA900  # the data set is not what the request calls it
 NOT_UNDERSTOOD = 0xC000
+HELD_AT_MOST = 2**20  # bytes of a command, or of a data set that goes to no file
 
 
 class Received(NamedTuple):
@@ -70,13 +74,37 @@ def meter_of(association: Association) -> MeteredSocket | None:
     return connection if isinstance(connection, MeteredSocket) else None
 
 
+def end_oversized(event: evt.Event) -> None:
+    """Hang up on a message that pynetdicom would gather in memory without end, or in more than one file.
+
+    To be bound to EVT_PDU_RECV, which comes before the unit's fragments are added to the message.
+    """
+    if not isinstance(event.pdu, P_DATA_TF):
+        return
+    message = event.assoc.dimse.message
+    commands = sum(item.message_control_header_byte.endswith("11") for item in event.pdu.presentation_data_value_items)
+    files = commands + (message is not None and message._data_set_file is not None)
+    held = 0
+    if message is not None:
+        held = message.encoded_command_set.tell() + (message.data_set.tell() if message.data_set else 0)
+    meter = meter_of(event.assoc)
+    if meter is not None and (files > 1 or held > HELD_AT_MOST):
+        event.pdu.presentation_data_value_items.clear()
+        meter.hang_up()
+
+
 def drop_unfinished(association: Association) -> None:
-    """Delete what an association that ended had received of its last object."""
+    """Delete what an association that ended had received of its last object, and objects that it never came to."""
     message = association.dimse.message
-    file = message._data_set_file if message is not None else None
-    if file is not None:
-        file.close()
-        Path(file.name).unlink(missing_ok=True)
+    left = [message._data_set_file] if message is not None else []
+    with contextlib.suppress(queue.Empty):
+        while True:
+            _, request = association.dimse.msg_queue.get_nowait()
+            left.append(getattr(request, "_dataset_file", None))
+    for file in left:
+        if file is not None:
+            file.close()
+            Path(file.name).unlink(missing_ok=True)
 
 
 def _called(event: evt.Event) -> tuple[str, str]:

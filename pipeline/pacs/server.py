@@ -10,12 +10,14 @@ from pynetdicom.transport import ThreadedAssociationServer
 
 from pipeline.pacs.limits import Limits
 from pipeline.pacs.meter import MeteredSocket
+from pipeline.pacs.peers import Peer, allows_host
 
 
 class BoundedServer(ThreadedAssociationServer):
-    """An association server within limits; `limits` is set before the first connection is taken."""
+    """An association server within limits; these and `peers` are set before the first connection is taken."""
 
     limits: Limits = Limits()
+    peers: Sequence[Peer] | None = None
     daemon_threads = True
     request_queue_size = 64
 
@@ -25,8 +27,12 @@ class BoundedServer(ThreadedAssociationServer):
         return MeteredSocket(connection, self.limits), address
 
     def verify_request(self, request: Any, client_address: Any) -> bool:
-        """Whether a connection is looked at: beyond twice the associations it is closed without a word."""
-        return len(self.active_associations) < 2 * self.limits.associations
+        """Whether a connection is looked at; else it is closed without a word.
+
+        There may be twice as many as associations; the second half is for hosts on the list, whoever else calls.
+        """
+        active, most = len(self.active_associations), self.limits.associations
+        return active < most or (active < 2 * most and allows_host(self.peers, str(client_address[0])))
 
     def shutdown(self) -> None:
         """Stop listening; pynetdicom's own would also take the server off a list that it is not on."""
@@ -38,7 +44,11 @@ class BoundedServer(ThreadedAssociationServer):
 
 
 def make_bounded(
-    entity: AE, address: tuple[str, int], handlers: Sequence[evt.EventHandlerType], limits: Limits
+    entity: AE,
+    address: tuple[str, int],
+    handlers: Sequence[evt.EventHandlerType],
+    limits: Limits,
+    peers: Sequence[Peer] | None,
 ) -> BoundedServer:
     """Bind a server.
 
@@ -47,5 +57,5 @@ def make_bounded(
     """
     server = entity.make_server(address, evt_handlers=list(handlers), server_class=BoundedServer)
     assert isinstance(server, BoundedServer)  # make_server is typed as the union of its classes
-    server.limits = limits
+    server.limits, server.peers = limits, peers
     return server

@@ -4,7 +4,7 @@ import pytest
 
 from pipeline.errors import ConfigError
 from pipeline.pacs.network import printable
-from pipeline.pacs.peers import Peer, allows, parse_peer
+from pipeline.pacs.peers import Peer, allows, allows_host, parse_peer
 
 
 def test_titles_with_and_without_a_host():
@@ -33,3 +33,13 @@ def test_titles_from_the_network_are_printed_without_control_characters():
     assert printable("A\x1b[31m\nB") == "A?[31m?B"
     assert printable("  ") == "?"
     assert len(printable("x" * 100)) == 16
+
+
+def test_a_host_is_known_before_a_title_is():
+    named = (Peer("A", frozenset({"192.0.2.1"})), Peer("B", frozenset({"192.0.2.2"})))
+    assert allows_host(named, "192.0.2.2")
+    assert allows_host(named, "::ffff:192.0.2.1")
+    assert not allows_host(named, "192.0.2.3")
+    assert allows_host((*named, Peer("C")), "192.0.2.3")
+    assert allows_host(None, "192.0.2.3")
+    assert not allows_host((), "192.0.2.3")
