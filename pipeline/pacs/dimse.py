@@ -74,7 +74,7 @@ class DimseGet:
         """
         storing: evt.EventHandlerType = (evt.EVT_C_STORE, partial(self._stored, found=found, counts=counts))
         with self._dialler.associated(GET, storing=[storing]) as association:
-            _settle(association.send_c_get(_series(found), GET))
+            _settle(association.send_c_get(_series(found), GET), found)
         _require(self._room)
 
     def _stored(self, event: evt.Event, found: FoundSeries, counts: Counter[str]) -> int:
@@ -121,7 +121,7 @@ class DimseMove:
         before = Counter(self._arrived())
         try:
             with self._dialler.associated(MOVE) as association:
-                _settle(association.send_c_move(_series(found), self._destination, MOVE))
+                _settle(association.send_c_move(_series(found), self._destination, MOVE), found)
         finally:
             counts.update(Counter(self._arrived()) - before)
         _require(self._room)
@@ -167,17 +167,19 @@ def _answers(responses: Iterator[tuple[Dataset, Dataset | None]]) -> Iterator[Da
             raise PacsError(_failure("query", code), again=code is None)
 
 
-def _settle(responses: Iterator[tuple[Dataset, Dataset | None]]) -> None:
-    """Follow a C-GET or C-MOVE to its end; what failed of it shows in what is missing then.
+def _settle(responses: Iterator[tuple[Dataset, Dataset | None]], found: FoundSeries) -> None:
+    """Follow a C-GET or C-MOVE to its end; what failed of it shows in what is missing of the announced number then.
 
     Raises:
-        PacsError: If it fails as a whole or breaks off.
+        PacsError: If it fails as a whole or breaks off, or some of it failed and no number was announced.
     """
     code = None
     for status, _ in responses:
         code = status.get("Status")
     if code not in (SUCCESS, SOME_FAILED):
         raise PacsError(_failure("retrieval", code), again=code is None or code >> 8 == 0xA7)
+    if code == SOME_FAILED and not found.images:
+        raise PacsError("the PACS could not send some objects of a series", again=True)
 
 
 def _failure(what: str, code: int | None) -> str:

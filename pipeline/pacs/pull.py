@@ -1,5 +1,6 @@
 """Fetching series from a PACS: what is complete is not fetched again, what breaks off is tried again."""
 
+import contextlib
 import json
 import time
 from collections import Counter
@@ -9,11 +10,12 @@ from typing import Any
 
 from pipeline.errors import DiskSpaceError, PacsError
 from pipeline.pacs.query import FoundSeries, Query, Source
-from pipeline.pacs.store import IncomingStore
+from pipeline.pacs.store import IncomingStore, Kept
 from pipeline.watch import Watch
 from pipeline.workspace import whole_file
 
 FIRST_PAUSE_SECONDS = 1.0
+HELD = (Kept.STORED.value, Kept.REPEATED.value)
 
 
 @dataclass(slots=True)
@@ -58,8 +60,11 @@ class Done:
         self._store = store
         self._path = store.own / "pulled.json"
         self._images: dict[str, int] = {}
-        if self._path.exists():
-            self._images = json.loads(self._path.read_text(encoding="utf-8"))
+        with contextlib.suppress(
+            FileNotFoundError, ValueError, TypeError, AttributeError
+        ):  # else all is asked for again
+            noted = json.loads(self._path.read_text(encoding="utf-8"))
+            self._images = {str(name): int(images) for name, images in noted.items()}
 
     def has(self, found: FoundSeries) -> bool:
         """Whether a series was complete, and the PACS has no more of it by now."""
@@ -133,13 +138,15 @@ class Puller:
             return "here already"
         broke = False
         for left in reversed(range(self.tries)):
-            broke, again = False, True
+            broke, again, refused = False, True, self._refused()
             try:
                 self.source.fetch(found, self.pulled.objects)
             except PacsError as error:
                 broke, again = True, error.again
                 self._trouble(str(error))
             held = self.store.held(found.series)
+            if not found.images and self._refused() > refused:  # no number that would show what is missing
+                broke = True
             if not broke and held >= max(found.images, 1):
                 done.add(found, held)
                 return "complete"
@@ -148,6 +155,10 @@ class Puller:
             self._wait(left)
         self.pulled.missing += max(0, found.images - self.store.held(found.series))
         return "failed" if broke else "incomplete"
+
+    def _refused(self) -> int:
+        """Objects that came and were not kept."""
+        return self.pulled.objects.total() - sum(self.pulled.objects[kept] for kept in HELD)
 
     def _wait(self, left: int) -> None:
         self.pause(FIRST_PAUSE_SECONDS * 2 ** (self.tries - left - 1))

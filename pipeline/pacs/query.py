@@ -4,6 +4,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import date
 from typing import Protocol
 
 from pipeline.errors import ConfigError
@@ -92,7 +93,12 @@ def date_range(since: str, until: str) -> str:
     for text in (since, until):
         if text and not re.fullmatch(r"\d{4}(-?)\d\d\1\d\d", text):
             raise ConfigError("--since and --until take a date as 2026-01-31")
-        ends.append(text.replace("-", ""))
+        try:
+            ends.append(f"{date.fromisoformat(text):%Y%m%d}" if text else "")
+        except ValueError as error:
+            raise ConfigError("--since and --until take a day of the calendar, as 2026-01-31") from error
+    if all(ends) and ends[0] > ends[1]:
+        raise ConfigError("--since is later than --until; no study would match")
     return "-".join(ends) if any(ends) else ""
 
 

@@ -25,7 +25,10 @@ def make_client(url: str) -> httpx.Client:
     Raises:
         ConfigError: If the URL is not that of a service, holds a password, or would send one in clear text.
     """
-    where = urlsplit(url)
+    try:
+        where = urlsplit(url)
+    except ValueError as error:
+        raise ConfigError("--from: https://host/path of a DICOMweb service would be right") from error
     if where.scheme not in ("http", "https") or not where.hostname or where.query or where.fragment:
         raise ConfigError("--from: https://host/path of a DICOMweb service, or dicom://AET@host:port, would be right")
     if where.username or where.password:
@@ -36,6 +39,8 @@ def make_client(url: str) -> httpx.Client:
     token, auth = os.environ.get(TOKEN, ""), _basic(where)
     if (token or auth) and where.scheme == "http" and where.hostname not in LOOPBACK:
         raise ConfigError("--from: credentials are not sent over http; https would be right")
+    if not (token.isascii() and token.isprintable()):
+        raise ConfigError(f"{TOKEN}: a token of printable ASCII characters would be right")
     if token:
         headers["Authorization"] = f"Bearer {token}"
     timeout = httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS)
@@ -74,6 +79,10 @@ def opened(client: httpx.Client, path: str, *, accept: str) -> Iterator[httpx.Re
         with client.stream("GET", path, headers={"Accept": accept}) as response:
             _require_answer(response)
             yield response
+    except httpx.ConnectError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise PacsError("its certificate is not trusted; SSL_CERT_FILE names a site's own authority") from error
+        raise PacsError(f"the service could not be read from ({type(error).__name__})", again=True) from error
     except httpx.TransportError as error:
         raise PacsError(f"the service could not be read from ({type(error).__name__})", again=True) from error
     except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:

@@ -44,6 +44,15 @@ def empty_service():
         ["pull", "in", *AT, "--series", "Secret"],
         ["pull", "in", *AT, "--since", "yesterday"],
         ["pull", "in", *AT, "--tries", "0"],
+        ["pull", "in", *AT, "--since", "2026-13-45"],
+        ["pull", "in", *AT, "--since", "2026-02-01", "--until", "2026-01-01"],
+        ["pull", "in", *AT, "--limit", "-1"],
+        ["pull", "in", *AT, "--max-object-gib", "inf"],
+        ["pull", "in", *AT, "--reserve-gib", "nan"],
+        ["pull", "in", "--from", "http://[::1/x"],
+        ["listen", "in", "--allow", "A", "--port", "65536"],
+        ["listen", "in", "--allow", "A", "--idle-seconds", "0"],
+        ["listen", "in", "--allow", "A", "--max-associations", "0"],
         ["pull", "in", *AT, "--destination", "", "--aet", ""],
     ],
 )
@@ -84,3 +93,12 @@ def test_an_incoming_folder_that_is_a_file_is_a_failure(command, tmp_path):
     told = command("listen", "in", "--allow", "A")
     assert told.code == 1
     assert "not a folder" in told.error
+
+
+@pytest.mark.parametrize("token", ["very\u00f6secret", "very\nsecret"])
+def test_a_token_that_cannot_be_sent_is_wrong_use_and_not_shown(command, monkeypatch, token):
+    monkeypatch.setenv("SCANSHIFT_PACS_TOKEN", token)
+    told = command("pull", "in", *AT, "--tries", "1")
+    assert (told.code, told.out) == (2, "")
+    assert "secret" not in told.error
+    assert "Traceback" not in told.error

@@ -2,6 +2,7 @@
 
 import logging
 from collections import Counter
+from contextlib import nullcontext
 
 import pydicom
 import pytest
@@ -140,6 +141,20 @@ def test_an_object_larger_than_allowed_ends_the_association(pacs, store):
         get(dialler, store).fetch(SERIES, Counter())
     assert list(store.folder.glob("*/*.dcm")) == []
     assert list(store.receiving.iterdir()) == []
+
+
+@pytest.mark.parametrize(("images", "told"), [(0, True), (2, False)])
+def test_what_a_pacs_could_not_send_is_told_where_no_number_shows_it(pacs, store, images, told):
+    def send(_event):
+        yield 2
+        yield 0xFF00, image(1, 0)
+        yield 0xFF00, image(2, 0)  # another series, which is refused
+
+    source = get(pacs([(evt.EVT_C_GET, send)]), store)
+    found = FoundSeries(SERIES.study, SERIES.series, images)
+    with pytest.raises(PacsError, match="could not send some") if told else nullcontext():
+        source.fetch(found, Counter())
+    assert len(list(store.folder.glob("*/*.dcm"))) == 1
 
 
 def test_a_move_asks_for_our_listener(pacs, store):

@@ -139,3 +139,20 @@ def test_a_full_disk_ends_the_run_and_keeps_what_came(store):
     assert pulled.series == {"complete": 1, "failed": 3}
     assert notes == ["incoming folder: too little disk space"]
     assert Counter(path.parent.name for path in store.folder.glob("*/*.dcm")).total() == 4
+
+
+def test_a_series_of_unannounced_length_of_which_something_was_refused_is_not_complete(store):
+    class Refusing(Pacs):
+        def fetch(self, found, counts):
+            super().fetch(found, counts)
+            counts["refused (CORRUPT_HEADER)"] += 1
+
+    assert run(Refusing(store, images=0))[0].series == {"failed": 1}
+    assert run(Refusing(store, images=3))[0].series == {"complete": 1}
+
+
+@pytest.mark.parametrize("content", ['{"a": ', "[]", '{"a": null}', ""])
+def test_a_state_that_cannot_be_read_is_as_none(store, content):
+    run(Pacs(store))
+    (store.own / "pulled.json").write_text(content)
+    assert run(Pacs(store))[0].objects == {"repeated": 3}
