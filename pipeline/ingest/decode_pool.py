@@ -134,14 +134,19 @@ def _refusal(error: Exception, seconds: float) -> ScanError:
     )
 
 
+def _python_path() -> str:
+    """Where a worker finds libraries: as this process does, but never in whatever folder is the current one."""
+    named = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    return os.pathsep.join([str(Path(pipeline.__file__).resolve().parents[1]), *filter(os.path.isabs, named)])
+
+
 class _Worker:
     """One process and the socket to it."""
 
     def __init__(self, program: Sequence[str]) -> None:
         self.jobs = 0
         self._channel, theirs = socket.socketpair()
-        root = str(Path(pipeline.__file__).resolve().parents[1])
-        quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": root}
+        quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
         with theirs:
             self._process = subprocess.Popen(
                 [sys.executable, "-P", *program, str(theirs.fileno())],

@@ -25,6 +25,7 @@ from pipeline.ingest.budget import BUDGET_BYTES
 
 LENGTH = struct.Struct("<Q")
 PAGE = resource.getpagesize()
+UNKNOWN_SPACE = 2**32
 
 Job = Mapping[str, Any]
 Pixels = npt.NDArray[Any]
@@ -33,7 +34,7 @@ Pixels = npt.NDArray[Any]
 def serve(channel: socket.socket) -> None:
     """Do jobs until the other end closes."""
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (BUDGET_BYTES, BUDGET_BYTES))
+    _limit(resource.RLIMIT_FSIZE, BUDGET_BYTES)
     base = _address_space()
     while True:
         head, fds, _, _ = socket.recv_fds(channel, LENGTH.size, 2)
@@ -41,8 +42,7 @@ def serve(channel: socket.socket) -> None:
             return
         job = json.loads(_exactly(channel, LENGTH.unpack(head)[0]))
         signal.setitimer(signal.ITIMER_REAL, job["seconds"])
-        _, hard = resource.getrlimit(resource.RLIMIT_AS)
-        resource.setrlimit(resource.RLIMIT_AS, (base + job["memory"], hard))
+        _limit(resource.RLIMIT_AS, base + job["memory"])
         try:
             reply = _done(job, *fds)
         finally:
@@ -105,9 +105,18 @@ JOBS: dict[str, Callable[[Job, int], Pixels]] = {
 }
 
 
+def _limit(kind: int, wanted: int) -> None:
+    """Set a limit, or as much of it as the limits of whoever started ScanShift leave."""
+    _, hard = resource.getrlimit(kind)
+    resource.setrlimit(kind, (wanted if hard == resource.RLIM_INFINITY else min(wanted, hard), hard))
+
+
 def _address_space() -> int:
-    """Bytes of address space in use, what RLIMIT_AS counts."""
-    return int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
+    """Bytes of address space in use, what RLIMIT_AS counts; where /proc is not mounted, more than it can be."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[0]) * PAGE
+    except OSError:
+        return UNKNOWN_SPACE
 
 
 def _exactly(channel: socket.socket, count: int) -> bytes:

@@ -149,8 +149,9 @@ def _examined(batch: Sequence[FoundFile], catalog: Catalog | None, hashed: bool)
 
 
 def _to_remember(facts: FileFacts) -> bool:
-    """Whether a file's facts hold for as long as it does not change."""
-    return bool(facts.sha256) and not facts.reason.startswith((Reason.UNREADABLE, Reason.CHANGED_FILE))
+    """Whether a file's facts hold for as long as it does not change; a decoder may be killed by others' need too."""
+    passing = (Reason.UNREADABLE, Reason.CHANGED_FILE, Reason.DECODE_KILLED)
+    return bool(facts.sha256) and not facts.reason.startswith(passing)
 
 
 def _of_damaged(found: FoundFile) -> FileFacts:

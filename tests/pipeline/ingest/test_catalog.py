@@ -6,10 +6,14 @@ import stat
 from multiprocessing import get_context
 from pathlib import Path
 
+import numpy as np
 import pytest
+from PIL import Image
 
+from pipeline.errors import Reason, ScanError
 from pipeline.ingest import scan_folder
 from pipeline.ingest.catalog import Catalog
+from pipeline.ingest.decode_pool import DecodePool
 from pipeline.ingest.facts import facts_from_json
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.scan import SeriesRef
@@ -157,3 +161,18 @@ def test_find_gives_back_the_series_that_was_recorded(tmp_path: Path) -> None:
     assert catalog.find(["1.2.3", "1.2.4", "9"]) == [ref]
     assert [found.series_uid for found in catalog.refused()] == ["1.2.4"]
     catalog.close()
+
+
+def test_file_whose_decoder_was_killed_is_tried_again(tmp_path: Path, catalog: Catalog, monkeypatch) -> None:
+    picture = tmp_path / "a.png"
+    Image.fromarray(np.zeros((4, 5), np.uint8)).save(picture)
+
+    def killed(*_: object) -> None:
+        raise ScanError(Reason.DECODE_KILLED, "the decoder crashed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DecodePool, "decode", killed)
+        (ref,) = scan_sources([picture], catalog=catalog)
+        assert ref.reason.startswith("DECODE_KILLED")
+    (ref,) = scan_sources([picture], catalog=catalog)
+    assert (ref.status, ref.reason) == ("ok", "")

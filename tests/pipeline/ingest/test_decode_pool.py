@@ -128,6 +128,46 @@ def test_workers_end_when_their_parent_is_killed(tmp_path):
         time.sleep(0.05)
 
 
+@pytest.mark.parametrize(("kind", "most"), [("RLIMIT_AS", 3 * 10**9), ("RLIMIT_FSIZE", 10**8)])
+def test_limits_that_scanshift_was_started_with_cost_no_file(tmp_path, kind, most):
+    script = tmp_path / "parent.py"
+    script.write_text(
+        textwrap.dedent(f"""
+        import resource
+        resource.setrlimit(resource.{kind}, ({most}, {most}))
+        from pipeline.ingest.decode_pool import DecodePool
+        pool = DecodePool(1, program=[{str(FAULTY)!r}])
+        with open(__file__, "rb") as file:
+            print(len(pool.decode(file.fileno(), {{"kind": "echo"}}, 2**30)))
+        pool.close()
+        """)
+    )
+    root = Path(__file__).resolve().parents[3]
+    environment = os.environ | {"PYTHONPATH": str(root), "OPENBLAS_NUM_THREADS": "1"}
+    done = subprocess.run([sys.executable, str(script)], capture_output=True, text=True, env=environment)
+    assert (done.stdout, done.stderr) == ("100\n", "")
+
+
+def test_worker_finds_libraries_that_only_the_python_path_names(tmp_path, monkeypatch, source):
+    (tmp_path / "library").mkdir()
+    (tmp_path / "library" / "brought_along.py").write_text("")
+    program = tmp_path / "needy.py"
+    program.write_text(f"import brought_along, runpy\nrunpy.run_path({str(FAULTY)!r}, run_name='__main__')\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", ".", str(tmp_path / "library")]))
+    pool = DecodePool(1, program=[str(program)])
+    assert bytes(pool.decode(source, {"kind": "echo"}, 100)) == CONTENT
+    pool.close()
+
+
+def test_worker_finds_nothing_in_the_current_folder(tmp_path, monkeypatch, source):
+    (tmp_path / "numpy.py").write_text("raise SystemExit\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(["", "."]))
+    pool = DecodePool(1, program=[str(FAULTY)])
+    assert bytes(pool.decode(source, {"kind": "echo"}, 100)) == CONTENT
+    pool.close()
+
+
 def test_a_process_has_one_pool():
     assert decode_pool() is decode_pool()
     assert np.array_equal(decode_pool().size, min(8, len(os.sched_getaffinity(0))))
