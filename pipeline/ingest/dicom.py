@@ -2,6 +2,8 @@
 
 import dataclasses
 from collections.abc import Sequence
+from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ def read_dicom(ref: SeriesRef) -> Scan:
 
 def _read_file(ref: SeriesRef, file: DicomFile) -> Scan:
     """One file of one or many frames."""
-    frames: Sequence[FrameFacts] = frame_facts(file.dataset)
+    frames = _frames_of(ref.files[0], file)
     placed = is_placed(file.dataset, ref.modality, frames)
     if placed:
         volumes = split_frames(frames)
@@ -62,6 +64,20 @@ def _read_file(ref: SeriesRef, file: DicomFile) -> Scan:
         inverted=turned is not None,
         window=window if grey_radiograph else None,
     )
+
+
+def _frames_of(path: str, file: DicomFile) -> Sequence[FrameFacts]:
+    """What the header says of each frame; where a file holds many volumes, worked out for the first one read."""
+    if "PerFrameFunctionalGroupsSequence" not in file.dataset:
+        return frame_facts(file.dataset)
+    state = Path(path).stat()
+    return _frames_in(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@lru_cache(maxsize=2)
+def _frames_in(path: str, _inode: int, _size: int, _mtime_ns: int) -> Sequence[FrameFacts]:
+    with open_dicom(path) as file:
+        return frame_facts(file.dataset)
 
 
 def _scan(ref: SeriesRef, stack: Values, affine: npt.NDArray[Any]) -> Scan:

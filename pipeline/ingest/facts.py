@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pipeline.scan import Format, Status
 
-FACTS_VERSION = 3  # raise it when the meaning of a field changes: remembered facts are then read anew
+FACTS_VERSION = 4  # raise it when the meaning of a field changes: remembered facts are then read anew
 Vector = tuple[float, ...]
 FRAME_TUPLES = ("position", "orientation", "spacing", "key", "ties")
 FILE_TUPLES = ("shape", "pixel_span")

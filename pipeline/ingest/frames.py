@@ -1,5 +1,6 @@
 """What the header says of each frame: plain headers and functional groups of multi-frame objects alike."""
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -24,11 +25,25 @@ class FrameHeader:
         DICOM PS3.3 C.7.6.16, Multi-frame Functional Groups.
     """
 
-    def __init__(self, dataset: Header, index: int) -> None:
+    def __init__(self, dataset: Header, index: int, known: dict[str, Any] | None = None) -> None:
+        """Look at one frame.
+
+        Args:
+            dataset: The file's.
+            index: Number of the frame.
+            known: Values of the top level, shared by the frames of a data set: it may have 100,000 of them.
+        """
         self._dataset = dataset
-        own = dataset.get("PerFrameFunctionalGroupsSequence") or ()
-        shared = dataset.get("SharedFunctionalGroupsSequence") or ()
+        self._known = {} if known is None else known
+        own = self._top("PerFrameFunctionalGroupsSequence") or ()
+        shared = self._top("SharedFunctionalGroupsSequence") or ()
         self._groups = [*own[index : index + 1], *shared[:1]]
+
+    def _top(self, keyword: str) -> Any:
+        """The value of an element at the top level, else None."""
+        if keyword not in self._known:
+            self._known[keyword] = self._dataset.get(keyword)
+        return self._known[keyword]
 
     def get(self, keyword: str, sequence: str = "") -> Any:
         """The value of an element in a functional group, else at the top level, else None."""
@@ -36,7 +51,7 @@ class FrameHeader:
             items = group.get(sequence) if sequence else None
             if items and items[0].get(keyword) is not None:
                 return items[0].get(keyword)
-        return self._dataset.get(keyword)
+        return self._top(keyword)
 
     def numbers(self, keyword: str, count: int, sequence: str = "") -> Vector | None:
         """The value as `count` finite numbers; None where it is absent or empty.
@@ -108,11 +123,16 @@ def frame_facts(dataset: Header) -> tuple[FrameFacts, ...]:
     Raises:
         ScanError: CORRUPT_HEADER for a value that is not what the standard says.
     """
-    return tuple(_frame(dataset, index) for index in range(frame_count(dataset)))
+    count = frame_count(dataset)
+    if "PerFrameFunctionalGroupsSequence" not in dataset:  # nothing tells them apart
+        first = _frame(dataset, 0, {})
+        return (first, *(dataclasses.replace(first, index=index) for index in range(1, count)))
+    known: dict[str, Any] = {}
+    return tuple(_frame(dataset, index, known) for index in range(count))
 
 
-def _frame(dataset: Header, index: int) -> FrameFacts:
-    header = FrameHeader(dataset, index)
+def _frame(dataset: Header, index: int, known: dict[str, Any]) -> FrameFacts:
+    header = FrameHeader(dataset, index, known)
     spacing = header.numbers("PixelSpacing", 2, "PixelMeasuresSequence")
     instance = header.number("InstanceNumber")
     return FrameFacts(
@@ -185,4 +205,10 @@ def _dimensions(header: FrameHeader, dataset: Header) -> Sequence[Any]:
 
 
 def _text(value: Any) -> str:
+    """A value as text; numbers spelt in one way, since 01 and 1 are the same echo."""
+    if isinstance(value, (MultiValue, list)):
+        return str([_text(item) for item in value])
+    if isinstance(value, (int, float)):
+        number = float(value)
+        return str(int(number)) if number.is_integer() else str(number)
     return "" if value is None else str(value)

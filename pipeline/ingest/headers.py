@@ -3,7 +3,7 @@
 import dataclasses
 import math
 from collections.abc import Sequence
-from typing import Literal
+from typing import Any, Literal
 
 from pydicom import uid
 
@@ -150,8 +150,9 @@ def _require_readable(facts: FileFacts, file: DicomFile) -> None:
         raise ScanError(Reason.UNSUPPORTED_SYNTAX, f"transfer syntax {name} has no decoder here")
     else:
         require_whole(file, facts.shape)
+    known: dict[str, Any] = {}
     for index in range(len(facts.frames)):
-        slope, _ = FrameHeader(dataset, index).rescale()
+        slope, _ = FrameHeader(dataset, index, known).rescale()
         if slope == 0:
             raise ScanError(Reason.CORRUPT_HEADER, "Rescale Slope is 0, which leaves no image")
 

@@ -5,6 +5,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from pipeline.errors import ScanError
+from pipeline.ingest import dicom
+from pipeline.ingest.frames import frame_facts
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 
@@ -61,6 +63,31 @@ def test_enhanced_time_points_become_volumes(tmp_path, slices, enhanced, write):
     assert [(ref.series_uid, ref.volume, ref.images) for ref in refs] == [("1.2.3.4#1", 0, 10), ("1.2.3.4#2", 1, 10)]
     for ref in refs:
         np.testing.assert_array_equal(read_scan(ref).voxels, slices.values)
+
+
+def test_facts_of_a_file_are_worked_out_once_for_all_its_volumes(tmp_path, slices, enhanced, write, monkeypatch):
+    def times(k, n):
+        return {"FrameContentSequence": [item(TemporalPositionIndex=1 + n // 10)]}
+
+    write(enhanced([*range(10), *range(10)], times), tmp_path / "a.dcm")
+    refs = scan_sources([tmp_path])
+    asked = []
+    monkeypatch.setattr(dicom, "frame_facts", lambda dataset: asked.append(1) or frame_facts(dataset))
+    assert [read_scan(ref).voxels.shape for ref in refs] == [(5, 6, 10)] * 2
+    assert len(asked) == 1
+    write(enhanced([*range(9, -1, -1), *range(10)], times), tmp_path / "a.dcm")
+    np.testing.assert_array_equal(read_scan(refs[0]).voxels, slices.values)
+    assert len(asked) == 2
+
+
+def test_many_frames_ask_the_header_no_more_often_than_one(ultrasound, monkeypatch):
+    asked = []
+    get = Dataset.get
+    monkeypatch.setattr(Dataset, "get", lambda self, *what: asked.append(1) or get(self, *what))
+    frame_facts(ultrasound(np.zeros((1, 6, 8))))
+    once = len(asked)
+    assert [frame.index for frame in frame_facts(ultrasound(np.zeros((500, 6, 8))))] == list(range(500))
+    assert len(asked) < 3 * once
 
 
 def test_enhanced_with_a_gap_is_refused(tmp_path, enhanced, write):

@@ -355,3 +355,11 @@ def test_same_instance_uid_at_other_places_loses_no_slice(tmp_path, slices, writ
 def test_mosaic_is_refused(tmp_path, slices, write):
     write(slices.dataset(0, Modality="MR", ImageType=["ORIGINAL", "PRIMARY", "M", "MOSAIC"]), tmp_path / "a.dcm")
     assert_refused(tmp_path, "UNSUPPORTED_OBJECT")
+
+
+@pytest.mark.parametrize("keyword", ["EchoNumbers", "TemporalPositionIdentifier"])
+def test_number_spelt_otherwise_in_one_slice_does_not_split_the_series(tmp_path, slices, write, keyword):
+    for k in range(10):
+        write(slices.dataset(k, **{keyword: "01" if k == 4 else "1"}), tmp_path / f"{k}.dcm")
+    assert b"01" in (tmp_path / "4.dcm").read_bytes()
+    assert_read(tmp_path, slices.values, slices.affine)
