@@ -1,5 +1,6 @@
 """PNG and JPEG files written with Pillow."""
 
+import struct
 import zlib
 
 import numpy as np
@@ -78,3 +79,46 @@ def test_too_many_pixels_are_over_budget(tmp_path, ref_of):
     path.write_bytes(content)
     (ref,) = scan_sources([tmp_path])
     assert ref.reason.startswith("OVER_BUDGET: ")
+
+
+def png_of(rows, columns, samples, bits=8, interlaced=0):
+    """A PNG of grey whose rows are put by hand, as many as are given."""
+
+    def chunk(name, content):
+        return struct.pack(">L", len(content)) + name + content + struct.pack(">L", zlib.crc32(name + content))
+
+    head = struct.pack(">LLBBBBB", columns, rows, bits, 0, 0, 0, interlaced)
+    data = zlib.compress(b"".join(b"\0" + row for row in samples))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", head) + chunk(b"IDAT", data) + chunk(b"IEND", b"")
+
+
+@pytest.mark.parametrize("rows", [6, 5, 1])
+def test_png_of_fewer_rows_than_it_says_is_refused(tmp_path, rows):
+    (tmp_path / "a.png").write_bytes(png_of(6, 9, [bytes(row) for row in GREY[:rows]]))
+    (ref,) = scan_sources([tmp_path])
+    if rows == 6:
+        np.testing.assert_array_equal(read_scan(ref).voxels[:, :, 0].T, GREY)
+    else:
+        assert ref.reason.startswith("CORRUPT_FILE: ")
+
+
+def test_interlaced_png_is_read(tmp_path):
+    passes = [GREY[i::y, j::x] for i, y, j, x in ((0, 8, 0, 8), (0, 8, 4, 8), (4, 8, 0, 4), (0, 4, 2, 4))]
+    passes += [GREY[i::y, j::x] for i, y, j, x in ((2, 4, 0, 2), (0, 2, 1, 2), (1, 2, 0, 1))]
+    rows = [row.tobytes() for part in passes for row in part]
+    (tmp_path / "a.png").write_bytes(png_of(6, 9, rows, interlaced=1))
+    (ref,) = scan_sources([tmp_path])
+    np.testing.assert_array_equal(read_scan(ref).voxels[:, :, 0].T, GREY)
+
+
+@pytest.mark.parametrize("how", [{}, {"progressive": True}, {"restart_marker_rows": 1}], ids=str)
+def test_jpeg_ended_before_its_last_pixel_is_refused(tmp_path, how):
+    path = tmp_path / "a.jpg"
+    Image.fromarray(np.random.default_rng(2).integers(0, 256, (60, 90, 3), dtype=np.uint8)).save(path, **how)
+    whole = path.read_bytes()
+    assert [ref.status for ref in scan_sources([tmp_path])] == ["ok"]
+    path.write_bytes(whole + b"trailer of some camera")
+    assert [ref.status for ref in scan_sources([tmp_path])] == ["ok"]
+    path.write_bytes(whole[:-200] + b"\xff\xd9")
+    (ref,) = scan_sources([tmp_path])
+    assert ref.reason.startswith("TRUNCATED_FILE: ")
