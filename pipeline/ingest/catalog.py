@@ -13,7 +13,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.ingest.catalog_server import one_writer, open_engine, reached, storable
+from pipeline.ingest.catalog_server import open_engine, reading, storable, writing
 from pipeline.ingest.catalog_tables import METADATA, file_table, locator_table, series_table
 from pipeline.ingest.facts import FACTS_VERSION, FileFacts, facts_from_json
 from pipeline.scan import SeriesRef
@@ -39,9 +39,11 @@ class Catalog:
             _make_private(self._engine.url.database)
             sa.event.listen(self._engine, "connect", _set_up_sqlite)
             sa.event.listen(self._engine, "begin", _begin_immediate)
-        with reached(self._engine), self._engine.begin() as connection:
-            one_writer(connection)
+        with writing(self._engine, "cannot be opened") as connection:
             METADATA.create_all(connection)
+            for table in METADATA.sorted_tables:
+                for index in table.indexes:  # tables that an older version made may lack some
+                    index.create(connection, checkfirst=True)
 
     def close(self) -> None:
         """Give back the database connections."""
@@ -55,7 +57,7 @@ class Catalog:
         by_key = {_key(path): path for path in paths}
         query = sa.select(file_table.c.path, file_table.c.facts)
         found: dict[str, tuple[FileFacts, str]] = {}
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             for keys in _chunks(list(by_key)):
                 chosen = query.where(file_table.c.path.in_(keys), file_table.c.version == FACTS_VERSION)
                 for key, text in connection.execute(chosen):
@@ -73,8 +75,7 @@ class Catalog:
         }
         if not rows:
             return
-        with self._engine.begin() as connection:
-            one_writer(connection)
+        with writing(self._engine) as connection:
             for keys in _chunks(list(rows)):
                 connection.execute(sa.delete(file_table).where(file_table.c.path.in_(keys)))
                 connection.execute(sa.insert(file_table), [rows[key] for key in keys])
@@ -85,8 +86,7 @@ class Catalog:
         A row whose files now make something else, such as a series that gained a slice, gives way to it.
         """
         rows = _keyed(refs)
-        with self._engine.begin() as connection:
-            one_writer(connection)
+        with writing(self._engine) as connection:
             _drop_superseded(connection, rows)
             existing = _existing(connection, list(rows))
             new = {key: uuid.uuid4().hex for key in rows if key not in existing}
@@ -116,13 +116,13 @@ class Catalog:
 
     def _refs(self, condition: sa.ColumnElement[bool]) -> list[SeriesRef]:
         query = sa.select(series_table, *_but(locator_table, "series_id")).join(locator_table).where(condition)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return [_ref(dict(row)) for row in connection.execute(query).mappings()]
 
     def counts(self) -> dict[str, int]:
         """How many series and files have each status."""
         query = sa.select(series_table.c.status, sa.func.count()).group_by(series_table.c.status)
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             return {status: int(count) for status, count in connection.execute(query)}
 
 

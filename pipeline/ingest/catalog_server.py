@@ -24,25 +24,50 @@ def open_engine(url: str) -> sa.Engine:
     try:
         parsed = sa.make_url(url)
         if parsed.get_backend_name() != "postgresql":
-            return sa.create_engine(parsed)
-        return sa.create_engine(parsed, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS})
+            return sa.create_engine(parsed, hide_parameters=True)
+        return sa.create_engine(
+            parsed, hide_parameters=True, pool_pre_ping=True, connect_args={"connect_timeout": CONNECT_SECONDS}
+        )
     except ImportError as error:
         raise CatalogError("catalogue: its driver is missing; pip install 'scanshift[postgres]'") from error
-    except sa.exc.ArgumentError as error:
+    except (sa.exc.ArgumentError, ValueError) as error:
         raise CatalogError("catalogue: postgresql://user@host/database would be right") from error
 
 
 @contextmanager
-def reached(engine: sa.Engine) -> Iterator[None]:
-    """Tell of a database that is not reached, without its password.
+def reached(engine: sa.Engine, failing: str) -> Iterator[None]:
+    """Tell of a database that is not reached, without its password, and without the rows on their way to it.
 
     Raises:
         CatalogError: If it is not.
     """
     try:
         yield
-    except sa.exc.OperationalError as error:
-        raise CatalogError(f"{shown(str(engine.url))}: the catalogue cannot be opened") from error
+    except sa.exc.DBAPIError as error:
+        raise CatalogError(f"{shown(str(engine.url))}: the catalogue {failing}") from error
+
+
+@contextmanager
+def reading(engine: sa.Engine) -> Iterator[sa.Connection]:
+    """A connection to read from.
+
+    Raises:
+        CatalogError: If the database fails.
+    """
+    with reached(engine, "could not be read"), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: sa.Engine, failing: str = "could not be written") -> Iterator[sa.Connection]:
+    """A transaction, the only one that writes.
+
+    Raises:
+        CatalogError: If the database fails; nothing of it is written then.
+    """
+    with reached(engine, failing), engine.begin() as connection:
+        one_writer(connection)
+        yield connection
 
 
 def one_writer(connection: sa.Connection) -> None:
@@ -60,9 +85,9 @@ def storable(text: str) -> str:
 
 
 def shown(url: str) -> str:
-    """A URL as it may be printed: without its password, and of a file its path alone."""
-    return (
-        url.removeprefix("sqlite:///")
-        if url.startswith("sqlite:///")
-        else sa.make_url(url).render_as_string(hide_password=True)
-    )
+    """A URL as it may be printed: without its password, wherever that stands, and of a file its path alone."""
+    if url.startswith("sqlite:///"):
+        return url.removeprefix("sqlite:///")
+    parsed = sa.make_url(url)
+    host = (parsed.host or "").rpartition("@")[2]  # of a password that holds an @, the rest stands here
+    return parsed.set(query={}, host=host).render_as_string(hide_password=True)

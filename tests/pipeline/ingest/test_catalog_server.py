@@ -220,14 +220,19 @@ def test_ingest_writes_to_the_server_and_keeps_no_file(url, by, tmp_path, slices
     assert not (tmp_path / "w" / "catalog.db").exists()
 
 
-def test_a_server_that_is_not_there_is_told_without_the_password():
-    with pytest.raises(CatalogError) as told:
-        Catalog("postgresql://me:verysecret@127.0.0.1:1/x")
-    assert str(told.value) == "postgresql+psycopg://me:***@127.0.0.1:1/x: the catalogue cannot be opened"
-    with pytest.raises(CatalogError, match="would be right"):
-        Catalog("not a url")
+def test_a_connection_cut_in_the_middle_is_told_in_a_line_without_identity(catalog, url, monkeypatch):
+    def cut(connection, _rows):
+        number = connection.scalar(sa.text("select pg_backend_pid()"))
+        engine = open_engine(url)
+        with engine.begin() as other:
+            other.execute(sa.text(f"select pg_terminate_backend({number})"))
+        engine.dispose()
 
-
-def test_what_is_shown_has_no_password():
-    assert shown("postgresql://me:verysecret@host/x") == "postgresql://me:***@host/x"
-    assert shown("sqlite:////w/catalog.db") == "/w/catalog.db"
+    with monkeypatch.context() as patched:
+        patched.setattr("pipeline.ingest.catalog._drop_superseded", cut)
+        with pytest.raises(CatalogError, match="the catalogue could not be written") as told:
+            catalog.record([series(1)])
+    assert not [word for word in ("P1", "/in/1", "1.2.1") if word in f"{told.value} {told.value.__cause__}"]
+    assert catalog.counts() == {}
+    catalog.record([series(1)])
+    assert catalog.counts() == {"ok": 1}
