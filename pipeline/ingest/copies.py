@@ -15,7 +15,7 @@ MOST_COMPARED = 16  # of files with one name, which are few unless somebody mean
 def mark_copies(files: Sequence[FileFacts]) -> list[FileFacts]:
     """Mark every copy as ignored; of sound files the first by path stays, and a damaged one yields to a sound one.
 
-    Images with one SOP Instance UID but different places, time points or pixels are no copies, and all stay.
+    Images with one SOP Instance UID but different places, time points, pixels or rescales are no copies, and all stay.
 
     Args:
         files: In order of their paths.
@@ -57,8 +57,10 @@ def _is_copy(file: FileFacts, other: FileFacts) -> bool:
     """Whether namesakes hold the same image; where pixels cannot be compared as stored, the name must do."""
     if file.sha256 and file.sha256 == other.sha256:
         return True
-    comparable = file.syntax == other.syntax and file.pixel_span and other.pixel_span
-    return not comparable or _same_pixels(file, other)
+    if file.syntax != other.syntax or not file.pixel_span or not other.pixel_span:
+        return True
+    alike = [frame.meaning for frame in file.frames] == [frame.meaning for frame in other.frames]
+    return alike and _same_pixels(file, other)
 
 
 def without_copies(files: Sequence[FileFacts]) -> tuple[list[FileFacts], list[FileFacts]]:

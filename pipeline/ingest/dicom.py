@@ -14,7 +14,7 @@ from pipeline.ingest.decoders import stored_frames
 from pipeline.ingest.dicom_file import DicomFile, open_dicom
 from pipeline.ingest.facts import FrameFacts
 from pipeline.ingest.frames import FrameHeader, frame_facts
-from pipeline.ingest.geometry import affine_of, require_even
+from pipeline.ingest.geometry import affine_of, require_even, require_together
 from pipeline.ingest.headers import is_placed
 from pipeline.ingest.pixels import Polarity, Values, display_window, one_intensity, polarity
 from pipeline.ingest.series import in_order, split_frames
@@ -34,6 +34,7 @@ def read_dicom(ref: SeriesRef) -> Scan:
     if len(ref.files) > 1:
         voxels, frames = read_stack(ref.files)
         require_even(frames)
+        require_together(frames)
         return _scan(ref, voxels, affine_of(frames))
     with open_dicom(ref.files[0]) as file:
         return _read_file(ref, file)

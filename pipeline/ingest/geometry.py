@@ -96,6 +96,25 @@ def require_even(frames: Sequence[FrameFacts]) -> None:
     _require_straight(frames, tolerance)
 
 
+def require_together(frames: Sequence[FrameFacts]) -> None:
+    """Check that the slices read are still those of one volume, as they were when they were grouped.
+
+    Each was within the tolerances of one of them, so that two may differ by twice as much.
+
+    Raises:
+        ScanError: CHANGED_FILE if they are not.
+    """
+    turned = np.ptp(np.array([frame.orientation for frame in frames]), axis=0).max()
+    sizes = np.array([frame.spacing for frame in frames])
+    resized = (np.ptp(sizes, axis=0) / sizes.min(axis=0)).max()
+    if (
+        len({frame.key for frame in frames}) > 1
+        or turned > 2.1 * DIRECTION_TOLERANCE
+        or resized > 2.1 * SPACING_TOLERANCE
+    ):
+        raise ScanError(Reason.CHANGED_FILE, "a slice changed after the scan and lies in no volume with the others")
+
+
 def usual_step(gaps: Array) -> tuple[float, float]:
     """The usual step of a stack and by how much a step may differ from it, both in mm.
 

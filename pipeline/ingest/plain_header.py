@@ -21,6 +21,7 @@ PIXELS = 0x7FE00010
 UNDEFINED_LENGTH = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 DEEPEST = 8
+LONGEST_VALUE = 1024  # bytes; ordinary ones are shorter, and thousands are remembered
 SYNTAX_TAG = 0x00020010
 ESCAPE = b"\x1b"
 
@@ -125,8 +126,10 @@ class PlainHeader:
         for tag, keyword in ASKED_FOR.items():
             if tag in places:
                 vr, at, length = places[tag]
+                if length > LONGEST_VALUE:  # also a sequence of undefined length
+                    raise NotPlainError
                 raw = bytes(buffer[at : at + length])
-                if len(raw) != length:  # also a sequence of undefined length
+                if len(raw) != length:
                     raise NotPlainError
                 self._values[keyword] = _value(vr or dictionary_VR(tag).encode(), raw)
         self.syntax = syntax

@@ -82,6 +82,7 @@ def test_ordinary_header_is_read_as_pydicom_reads_it(content, syntax):
         {"NumberOfFrames": 1},
         {"PatientID": "Müller"},
         {"InstanceNumber": "03"},
+        {"PatientID": "P" * 2000},
         {"VOILUTSequence": Sequence([Dataset()])},
         {"ModalityLUTSequence": Sequence([Dataset()])},
     ],

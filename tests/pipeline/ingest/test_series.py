@@ -3,6 +3,7 @@
 import io
 import struct
 import zlib
+from pathlib import Path
 
 import numpy as np
 import pydicom
@@ -16,6 +17,7 @@ from pydicom.uid import (
     RLELossless,
 )
 
+from pipeline.errors import ScanError
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 
@@ -363,3 +365,22 @@ def test_number_spelt_otherwise_in_one_slice_does_not_split_the_series(tmp_path,
         write(slices.dataset(k, **{keyword: "01" if k == 4 else "1"}), tmp_path / f"{k}.dcm")
     assert b"01" in (tmp_path / "4.dcm").read_bytes()
     assert_read(tmp_path, slices.values, slices.affine)
+
+
+@pytest.mark.parametrize(
+    "tags",
+    [{"ImageOrientationPatient": [0, 1, 0, 1, 0, 0]}, {"PixelSpacing": [0.4, 0.4]}, {"EchoNumbers": 2}],
+    ids=lambda tags: next(iter(tags)),
+)
+def test_slice_that_changed_after_the_scan_refuses_the_series(tmp_path, slices, write, write_all, tags):
+    write_all(slices, tmp_path)
+    ref = only(tmp_path)
+    write(slices.dataset(4, **tags), Path(ref.files[4]))
+    with pytest.raises(ScanError, match="CHANGED_FILE"):
+        read_scan(ref)
+
+
+def test_instance_that_is_there_twice_with_another_rescale_is_refused(tmp_path, slices, write, write_all):
+    write_all(slices, tmp_path)
+    write(slices.dataset(4, RescaleSlope=2), tmp_path / "again.dcm")
+    assert only(tmp_path).reason.startswith("DUPLICATE_POSITION: ")
