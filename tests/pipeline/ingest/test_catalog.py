@@ -176,3 +176,17 @@ def test_file_whose_decoder_was_killed_is_tried_again(tmp_path: Path, catalog: C
         assert ref.reason.startswith("DECODE_KILLED")
     (ref,) = scan_sources([picture], catalog=catalog)
     assert (ref.status, ref.reason) == ("ok", "")
+
+
+def test_table_of_an_older_version_gets_the_indexes_it_lacks(database: Path) -> None:
+    def indexes() -> set[str]:
+        with sqlite3.connect(database) as connection:
+            return {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'index'")}
+
+    Catalog(f"sqlite:///{database}").close()
+    whole = indexes()
+    with sqlite3.connect(database) as connection:
+        connection.execute("DROP INDEX ix_series_status")
+        connection.execute("DROP INDEX ix_locator_series_uid")
+    Catalog(f"sqlite:///{database}").close()
+    assert indexes() == whole
