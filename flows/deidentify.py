@@ -11,7 +11,7 @@ from pipeline.errors import ConfigError
 
 def deidentify(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift deidentify`."""
-    from pipeline.deidentify.folder import REPORT, deidentify_folder, write_table
+    from pipeline.deidentify.folder import REPORT, deidentify_folder, require_folders, write_table
     from pipeline.deidentify.options import Options, Rectangle
     from pipeline.deidentify.secret import load_secret
 
@@ -22,9 +22,8 @@ def deidentify(options: argparse.Namespace) -> dict[str, Any]:
         masks=tuple(Rectangle(*_numbers(text)) for text in options.mask),
         pixels_clean=options.pixels_clean,
     )
-    for private in filter(None, (options.key, options.table)):
-        if private.resolve().is_relative_to(options.dest.resolve()):
-            raise ConfigError("deidentify: key and table must not lie in DEST, which is handed on")
+    _require_private(options)
+    require_folders(options.source, options.dest, new_key=not options.key.exists())
     secret, told = load_secret(options.key)
     run = deidentify_folder(options.source, options.dest, secret, chosen, watch=make_watch(options.json))
     if options.table:
@@ -41,6 +40,24 @@ def deidentify(options: argparse.Namespace) -> dict[str, Any]:
         "exit": DONE if run.places else FAILED,
         "lines": lines,
     }
+
+
+def _require_private(options: argparse.Namespace) -> None:
+    """Check where key and table lie, before there is either.
+
+    Raises:
+        ConfigError: If one lies in DEST, or the table would take the place of the key or of a folder.
+        SourceError: If the table could not be written at the end.
+    """
+    from pipeline.workspace import require_writable
+
+    for private in filter(None, (options.key, options.table)):
+        if private.resolve().is_relative_to(options.dest.resolve()):
+            raise ConfigError("deidentify: key and table must not lie in DEST, which is handed on")
+    if options.table and (options.table.is_dir() or options.table.resolve() == options.key.resolve()):
+        raise ConfigError("deidentify: --table needs a file of its own, neither a folder nor the key")
+    if options.table:
+        require_writable(options.table.parent)
 
 
 def _numbers(text: str) -> list[int]:

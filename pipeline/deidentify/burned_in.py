@@ -18,8 +18,8 @@ def burned_in(dataset: Dataset) -> str:
     said = str(dataset.get("BurnedInAnnotation") or "").strip().upper()
     if said == "NO":
         return ""
-    if said == "YES":
-        return "BurnedInAnnotation is YES"
+    if said:
+        return "BurnedInAnnotation is YES, or no answer at all"
     name = UID(str(dataset.get("SOPClassUID"))).name
     if any(part in name for part in UNSAFE_CLASSES):
         return "BurnedInAnnotation is missing in a kind of object that often has text in its pixels"

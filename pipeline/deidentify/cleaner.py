@@ -10,6 +10,7 @@ from pydicom.tag import Tag
 from pipeline.deidentify import codes
 from pipeline.deidentify.dates import shift
 from pipeline.deidentify.kept import DESCRIPTIONS, DEVICE
+from pipeline.deidentify.lookup_tables import cut_tables
 from pipeline.deidentify.options import Options
 from pipeline.deidentify.profile import TABLE, Action, action_for, tags_of
 from pipeline.deidentify.secret import Secret
@@ -59,6 +60,7 @@ class Cleaner:
             self._count(number, element, kept)
             if kept is not None:
                 out[tag] = kept
+        cut_tables(out)
         return out
 
     def _element(self, element: DataElement) -> DataElement | None:

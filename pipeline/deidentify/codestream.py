@@ -1,5 +1,6 @@
 """Compressed pixel data: fragments put together anew, without the comments that codestreams can carry."""
 
+import itertools
 import re
 import struct
 
@@ -13,12 +14,16 @@ from pipeline.ingest.encapsulated import frame_spans
 
 JPEG_START, JPEG_SCAN = 0xD8, 0xDA
 JPEG_END = b"\xff\xd9"  # of JPEG 2000 as well
-JPEG_COMMENT = 0xFE
+# Frames, tables, restarts, scans and their parameters; JPEG-LS has two more. The rest is comments or reserved.
+JPEG_KEPT = frozenset({*range(0xC0, 0xD0), *range(0xDA, 0xE0), 0xF7, 0xF8}) - {0xC8}
 JPEG_APPLICATIONS = range(0xE0, 0xF0)
-# JFIF, JPEG-LS colour transform, Adobe colour transform: what decoders look at, and its length.
-JPEG_NEEDED: dict[int, tuple[bytes, int]] = {0xE0: (b"JFIF\0", 14), 0xE8: (b"mrfx", 5), 0xEE: (b"Adobe", 12)}
+# JFIF without thumbnail and its size, JPEG-LS and Adobe colour transform: what decoders look at, and its length.
+JFIF, JFIF_BYTES, NO_THUMBNAIL = 0xE0, 12, b"\0\0"
+JPEG_NEEDED: dict[int, tuple[bytes, int]] = {0xE0: (b"JFIF\0", JFIF_BYTES), 0xE8: (b"mrfx", 5), 0xEE: (b"Adobe", 12)}
 MARKER_IN_SCAN = re.compile(rb"\xff[\x80-\xcf\xd8-\xfe]")  # no restart, no stuffed byte
-J2K_START, J2K_COMMENT, J2K_TILE, J2K_PACKETS = 0x4F, 0x64, 0x90, 0x93
+J2K_START, J2K_TILE, J2K_PACKETS = 0x4F, 0x90, 0x93
+# All of Part 1 but comments (0x64), of Part 2 the multiple component transforms, of Part 15 what HTJ2K declares.
+J2K_KEPT = frozenset({*range(0x50, 0x54), *range(0x55, 0x5A), *range(0x5C, 0x62), 0x63, 0x74, 0x75, 0x77, 0x78})
 J2K_TILE_BYTES = 12
 DAMAGED = "a codestream whose header is damaged"
 
@@ -60,7 +65,7 @@ def clean_codestream(frame: bytes) -> bytes:
 
 
 def _clean_rle(frame: bytes, plane: int) -> bytes:
-    """An RLE frame cut where its last plane is complete (PS3.5 Annex G).
+    """An RLE frame with nothing between its planes, and nothing behind them (PS3.5 Annex G).
 
     Args:
         frame: Header of 16 numbers, then byte planes.
@@ -69,15 +74,28 @@ def _clean_rle(frame: bytes, plane: int) -> bytes:
     offsets = struct.unpack("<16L", frame[:64])
     if not 1 <= offsets[0] <= 15 or offsets[1] != 64:
         raise ScanError(Reason.CORRUPT_FILE, DAMAGED)
-    at, decoded = offsets[offsets[0]], 0
+    planes = [_clean_plane(frame, at, plane) for at in offsets[1 : offsets[0] + 1]]
+    starts = list(itertools.accumulate(map(len, planes[:-1]), initial=offsets[1]))
+    return struct.pack("<16L", len(planes), *starts, *[0] * (15 - len(planes))) + b"".join(planes)
+
+
+def _clean_plane(frame: bytes, at: int, plane: int) -> bytes:
+    """The runs of one byte plane up to its last byte, padded to an even length."""
+    out, decoded = bytearray(), 0
     while decoded < plane:
         if at >= len(frame):
             raise ScanError(Reason.TRUNCATED_PIXELS, "an RLE frame that ends early")
         run = frame[at]
+        if run < 128:
+            literal = frame[at + 1 : at + 1 + min(run + 1, plane - decoded)]
+            out += bytes([len(literal) - 1 & 0xFF]) + literal
+        elif run > 128:
+            out += frame[at : at + 2]
         decoded += 0 if run == 128 else run + 1 if run < 128 else 257 - run
         at += 1 if run == 128 else run + 2 if run < 128 else 2
-    known = offsets[: offsets[0] + 1]
-    return struct.pack("<16L", *known, *[0] * (16 - len(known))) + frame[64:at]
+    if at > len(frame):
+        raise ScanError(Reason.TRUNCATED_PIXELS, "an RLE frame that ends early")
+    return bytes(out) + b"\0" * (len(out) % 2)
 
 
 def _clean_jpeg(frame: bytes) -> bytes:
@@ -86,7 +104,7 @@ def _clean_jpeg(frame: bytes) -> bytes:
         marker, segment, at = _segment(frame, at)
         if marker in JPEG_APPLICATIONS:
             out += _needed_part(marker, segment)
-        elif marker != JPEG_COMMENT:
+        elif marker in JPEG_KEPT:
             out += segment
         if marker == JPEG_SCAN:
             found = MARKER_IN_SCAN.search(frame, at)
@@ -100,7 +118,7 @@ def _clean_jpeg(frame: bytes) -> bytes:
 def _needed_part(marker: int, segment: bytes) -> bytes:
     """An application segment that decoders look at, cut to its fixed length; nothing of any other."""
     name, length = JPEG_NEEDED.get(marker, (b"", 0))
-    body = segment[4 : 4 + length]
+    body = segment[4 : 4 + length] + (NO_THUMBNAIL if marker == JFIF else b"")
     return segment[:2] + struct.pack(">H", 2 + len(body)) + body if name and body.startswith(name) else b""
 
 
@@ -119,15 +137,17 @@ def _clean_j2k(frame: bytes) -> bytes:
         part = header + frame[start:end]
         out += tile[:6] + struct.pack(">L", len(tile) + len(part) if length else 0) + tile[10:] + part
         at = end
+    if frame[at : at + 2] != JPEG_END and frame[at:].strip(b"\0"):
+        raise ScanError(Reason.CORRUPT_FILE, DAMAGED)
     return bytes(out) + JPEG_END
 
 
 def _j2k_header(frame: bytes, at: int, until: int) -> tuple[bytes, int]:
-    """The segments before a marker, without comments, and where that marker is."""
+    """The segments before a marker that the standard knows, without comments, and where that marker is."""
     out = bytearray()
     while frame[at : at + 2] != bytes([0xFF, until]):
         marker, segment, at = _segment(frame, at)
-        if marker != J2K_COMMENT:
+        if marker in J2K_KEPT:
             out += segment
     return bytes(out), at
 

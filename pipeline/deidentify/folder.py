@@ -14,7 +14,7 @@ from pipeline.deidentify.one_file import Cleaned, deidentify
 from pipeline.deidentify.options import Options
 from pipeline.deidentify.profile import EDITION
 from pipeline.deidentify.secret import Secret
-from pipeline.errors import ConfigError, Reason, RefusedError, ScanError
+from pipeline.errors import ConfigError, Reason, RefusedError, ScanError, SourceError
 from pipeline.ingest.budget import BUDGET_BYTES
 from pipeline.ingest.dicom_file import looks_like_dicom, parse_every_element, quiet
 from pipeline.ingest.examine import DICOM_NAMES
@@ -25,6 +25,7 @@ from pipeline.workspace import require_space, require_writable, whole_file, writ
 
 REPORT = "deidentification.json"
 START_BYTES = 132
+NOT_OURS = "{}: not empty, and not the output of a run with this key; name another folder"
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +123,7 @@ def deidentify_folder(source: Path, dest: Path, secret: Secret, options: Options
         SourceError: If `source` is missing or `dest` cannot be written.
         DiskSpaceError: If what may be written would not fit.
     """
-    _require_apart(source, dest)
-    require_writable(dest)
+    require_folders(source, dest)
     _require_own(dest, secret)
     files = list(find_files([source]))
     require_space(dest, sum(_size(found) for found in files))
@@ -174,10 +174,21 @@ def _size(found: FoundFile) -> int:
         return 0
 
 
-def _require_apart(source: Path, dest: Path) -> None:
+def require_folders(source: Path, dest: Path, *, new_key: bool = False) -> None:
+    """What can be told before there is a key, so that a wrong call makes none.
+
+    Args:
+        source, dest: As for `deidentify_folder`, which raises the same.
+        new_key: Whether the key is yet to be made, so that no earlier run can have had it.
+    """
     here, there = source.resolve(), dest.resolve()
     if here == there or there.is_relative_to(here) or here.is_relative_to(there):
         raise ConfigError("deidentify: DEST and SOURCE must not lie in each other")
+    if not source.exists():
+        raise SourceError(f"{source}: no such file or folder")
+    require_writable(dest)
+    if new_key and dest.exists() and any(dest.iterdir()):
+        raise RefusedError(NOT_OURS.format(dest))
 
 
 def _require_own(dest: Path, secret: Secret) -> None:
@@ -190,4 +201,4 @@ def _require_own(dest: Path, secret: Secret) -> None:
     except (OSError, ValueError):
         ours = False
     if not ours:
-        raise RefusedError(f"{dest}: not empty, and not the output of a run with this key; name another folder")
+        raise RefusedError(NOT_OURS.format(dest))

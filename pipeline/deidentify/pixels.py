@@ -70,11 +70,13 @@ def add_pixels(file: DicomFile, source: Dataset, out: Dataset, options: Options)
 
 
 def _add_native(file: DicomFile, out: Dataset, options: Options) -> None:
+    if file.pixels is None or file.pixels.length is None:
+        raise ScanError(Reason.CORRUPT_FILE, "fragments of compressed pixels in a file that says it is uncompressed")
     layout = layout_of(out)
     little_endian = file.dataset.original_encoding[1] is not False
     value = clean_native(file.pixel_bytes(), layout, little_endian=little_endian, masks=options.masks)
     tag, vr = PIXEL_DATA, "OW" if layout.allocated > 8 else "OB"
-    if file.pixels is not None and file.pixels.floating:
+    if file.pixels.floating:
         tag, vr = FLOATS.get(layout.allocated, (0, ""))
         if not tag:
             raise ScanError(Reason.CORRUPT_HEADER, f"floating-point pixels of {layout.allocated} bits, not 32 or 64")

@@ -20,7 +20,7 @@ NUMBER_TEXT = {
     "IS": re.compile(r" *[+-]?\d{1,12} *"),
     "DS": re.compile(r" *[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d{1,3})? *"),
 }
-CODE_STRING = re.compile(r"[A-Z0-9 _]{0,16}")
+CODE_STRING = re.compile(r"(?!.*\d{6})[A-Z0-9 _]{0,16}")  # no code has a number as long as an id or a date
 PLAIN_TEXT = re.compile(r"[ -~]{0,64}")
 MODALITY, BODY_PART = 0x00080060, 0x00180015
 OTHER = "OTHER"
