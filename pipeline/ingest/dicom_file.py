@@ -24,7 +24,8 @@ from pydicom.filewriter import write_file_meta_info
 
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import BUDGET_BYTES
-from pipeline.ingest.plain_header import NotPlainError, PlainHeader, plain_header
+from pipeline.ingest.plain_header import PlainHeader, plain_header
+from pipeline.ingest.plain_values import NotPlainError
 
 MAGIC_AT = 128
 LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")

@@ -5,14 +5,13 @@ images with a preamble, in little endian, whose elements are in order and whose 
 the first thing that is otherwise it gives up (`NotPlainError`), so it never has to guess. Tests compare both parsers.
 """
 
-import math
 import struct
-from functools import lru_cache
 from typing import Any
 
 from pydicom import uid
 from pydicom.datadict import dictionary_VR, tag_for_keyword
 
+from pipeline.ingest.plain_values import NotPlainError, plain_text, plain_value
 from pipeline.ingest.syntaxes import DECODERS
 
 MAGIC_AT = 128
@@ -23,19 +22,9 @@ ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
 DEEPEST = 8
 LONGEST_VALUE = 1024  # bytes; ordinary ones are shorter, and thousands are remembered
 SYNTAX_TAG = 0x00020010
-ESCAPE = b"\x1b"
 
 SHORT_VRS = frozenset(b"AE AS AT CS DA DS DT FL FD IS LO LT PN SH SL SS ST TM UI UL US".split())
 LONG_VRS = frozenset(b"OB OW OF OD OL OV UN UC UR UT SQ SV UV".split())
-TEXT_VRS = frozenset({b"CS", b"UI", b"LO", b"SH", b"AE"})
-NUMBERS: dict[bytes, struct.Struct] = {
-    b"US": struct.Struct("<H"),
-    b"SS": struct.Struct("<h"),
-    b"UL": struct.Struct("<L"),
-    b"SL": struct.Struct("<l"),
-    b"FD": struct.Struct("<d"),
-    b"FL": struct.Struct("<f"),
-}
 IMPLICIT = str(uid.ImplicitVRLittleEndian)
 EXPLICIT = frozenset({str(uid.ExplicitVRLittleEndian), *DECODERS})
 
@@ -45,69 +34,22 @@ _length = struct.Struct("<L").unpack_from
 
 # Every element that ingest asks a header for. Where one is a sequence and is there, the header is not plain.
 KEYWORDS = frozenset(
-    {
-        "AcquisitionNumber",
-        "BitsAllocated",
-        "BitsStored",
-        "Columns",
-        "ConcatenationUID",
-        "DiffusionBValue",
-        "DiffusionGradientOrientation",
-        "DimensionIndexSequence",
-        "DimensionIndexValues",
-        "DirectoryRecordSequence",
-        "EchoNumbers",
-        "EchoTime",
-        "EffectiveEchoTime",
-        "ExtendedOffsetTable",
-        "FlipAngle",
-        "FrameOfReferenceUID",
-        "FrameReferenceTime",
-        "FrameType",
-        "HighBit",
-        "ImageOrientationPatient",
-        "ImagePositionPatient",
-        "ImageType",
-        "InstanceNumber",
-        "InversionTime",
-        "Modality",
-        "ModalityLUTSequence",
-        "NominalCardiacTriggerDelayTime",
-        "NumberOfFrames",
-        "PatientID",
-        "PerFrameFunctionalGroupsSequence",
-        "PhotometricInterpretation",
-        "PixelRepresentation",
-        "PixelSpacing",
-        "PlanarConfiguration",
-        "RedPaletteColorLookupTableDescriptor",
-        "RescaleIntercept",
-        "RescaleSlope",
-        "Rows",
-        "SOPClassUID",
-        "SOPInstanceUID",
-        "SamplesPerPixel",
-        "SeriesInstanceUID",
-        "SharedFunctionalGroupsSequence",
-        "SliceThickness",
-        "SpacingBetweenSlices",
-        "StackID",
-        "TemporalPositionIdentifier",
-        "TemporalPositionIndex",
-        "TriggerTime",
-        "VOILUTFunction",
-        "VOILUTSequence",
-        "WindowCenter",
-        "WindowWidth",
-    }
+    b"""
+    AcquisitionNumber BitsAllocated BitsStored Columns ConcatenationUID DiffusionBValue DiffusionGradientOrientation
+    DimensionIndexSequence DimensionIndexValues DirectoryRecordSequence EchoNumbers EchoTime EffectiveEchoTime
+    ExtendedOffsetTable FlipAngle FrameOfReferenceUID FrameReferenceTime FrameType HighBit ImageOrientationPatient
+    ImagePositionPatient ImageType InstanceNumber InversionTime Modality ModalityLUTSequence
+    NominalCardiacTriggerDelayTime NumberOfFrames PatientID PerFrameFunctionalGroupsSequence
+    PhotometricInterpretation PixelRepresentation PixelSpacing PlanarConfiguration
+    RedPaletteColorLookupTableDescriptor RescaleIntercept RescaleSlope Rows SOPClassUID SOPInstanceUID
+    SamplesPerPixel SeriesInstanceUID SharedFunctionalGroupsSequence SliceThickness SpacingBetweenSlices StackID
+    TemporalPositionIdentifier TemporalPositionIndex TriggerTime VOILUTFunction VOILUTSequence WindowCenter
+    WindowWidth
+    """.decode().split()
 )
 ASKED_FOR: dict[int, str] = {tag_for_keyword(keyword) or 0: keyword for keyword in sorted(KEYWORDS)}
 
 Place = tuple[bytes, int, int]  # Value Representation, offset, length
-
-
-class NotPlainError(Exception):
-    """The header is not of the ordinary kind; pydicom reads it."""
 
 
 class PlainHeader:
@@ -131,7 +73,7 @@ class PlainHeader:
                 raw = bytes(buffer[at : at + length])
                 if len(raw) != length:
                     raise NotPlainError
-                self._values[keyword] = _value(vr or dictionary_VR(tag).encode(), raw)
+                self._values[keyword] = plain_value(vr or dictionary_VR(tag).encode(), raw)
         self.syntax = syntax
         self.pixels = places[PIXELS]
         self.original_encoding = (syntax == IMPLICIT, True)
@@ -196,7 +138,7 @@ def _meta(buffer: bytes | bytearray) -> tuple[str, int]:
         else:
             raise NotPlainError
         if tag == SYNTAX_TAG:
-            syntax = _text(bytes(buffer[at : at + length]))
+            syntax = plain_text(bytes(buffer[at : at + length]))
         at += length
 
 
@@ -275,58 +217,3 @@ def _behind_item(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bo
             at = _behind_sequence(buffer, at, depth + 1, explicit=explicit)
         else:
             at += length
-
-
-@lru_cache(maxsize=4096)  # most values are the same in every slice of a series
-def _value(vr: bytes, raw: bytes) -> Any:
-    if not raw:
-        return None
-    if vr in NUMBERS:
-        return _numbers(raw, NUMBERS[vr])
-    if vr in TEXT_VRS:
-        return _one_or_list([_word(part) for part in _text(raw).split("\\")])
-    if vr == b"DS":
-        return _one_or_list([_decimal(part) for part in _text(raw).split("\\")])
-    if vr == b"IS":
-        return _one_or_list([_integer(part) for part in _text(raw).split("\\")])
-    raise NotPlainError
-
-
-def _numbers(raw: bytes, kind: struct.Struct) -> Any:
-    if len(raw) % kind.size:
-        raise NotPlainError
-    return _one_or_list([number for (number,) in kind.iter_unpack(raw)])
-
-
-def _text(raw: bytes) -> str:
-    """Text without its padding; other characters than ASCII are for pydicom."""
-    if not raw.isascii() or ESCAPE in raw:
-        raise NotPlainError
-    return raw.rstrip(b" \0").decode("ascii")
-
-
-def _word(part: str) -> str:
-    if part.strip() != part or "\0" in part:
-        raise NotPlainError
-    return part
-
-
-def _decimal(part: str) -> float:
-    try:
-        number = float(part)
-    except ValueError as error:
-        raise NotPlainError from error
-    if not math.isfinite(number) or "_" in part:
-        raise NotPlainError
-    return number
-
-
-def _integer(part: str) -> int:
-    digits = part.removeprefix("-")
-    if not digits.isdigit() or str(int(part)) != part:
-        raise NotPlainError
-    return int(part)
-
-
-def _one_or_list(values: list[Any]) -> Any:
-    return values[0] if len(values) == 1 else values

@@ -18,7 +18,8 @@ from pipeline.ingest.headers import COLOUR
 from pipeline.ingest.layout import pixel_layout
 from pipeline.ingest.parallel import in_parallel
 from pipeline.ingest.pixels import Values, colours, write_intensities
-from pipeline.ingest.plain_header import NotPlainError, plain_header
+from pipeline.ingest.plain_header import plain_header
+from pipeline.ingest.plain_values import NotPlainError
 
 LARGEST_READ_WHOLE = 2**25  # bytes of a file; a larger one is read in parts
 

@@ -15,7 +15,8 @@ from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.ingest.dicom_file import quiet
 from pipeline.ingest.frames import FrameHeader, frame_facts
-from pipeline.ingest.plain_header import KEYWORDS, NotPlainError, plain_header
+from pipeline.ingest.plain_header import KEYWORDS, plain_header
+from pipeline.ingest.plain_values import NotPlainError
 
 
 def both(content):
