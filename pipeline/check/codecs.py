@@ -8,7 +8,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from pydicom import uid
 
-from pipeline.ingest.dicom_file import quiet
+from pipeline.ingest.silence import quiet
 from pipeline.ingest.syntaxes import DECODERS, NATIVE
 
 NEWER_NAMES = {"1.2.840.10008.1.2.8.1": "Deflated Image Frame Compression"}  # which pydicom 3.0 does not know

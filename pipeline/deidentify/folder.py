@@ -16,10 +16,11 @@ from pipeline.deidentify.profile import EDITION
 from pipeline.deidentify.secret import Secret
 from pipeline.errors import ConfigError, Reason, RefusedError, ScanError, SourceError
 from pipeline.ingest.budget import BUDGET_BYTES
-from pipeline.ingest.dicom_file import looks_like_dicom, parse_every_element, quiet
+from pipeline.ingest.dicom_file import looks_like_dicom, parse_every_element
 from pipeline.ingest.examine import DICOM_NAMES
 from pipeline.ingest.faults import FAULTS, scan_error
 from pipeline.ingest.find import IGNORED, FoundFile, find_files
+from pipeline.ingest.silence import quiet
 from pipeline.watch import Watch
 from pipeline.workspace import require_space, require_writable, whole_file, write_json
 

@@ -75,7 +75,7 @@ def _done(job: Job, source: int, target: int) -> dict[str, Any]:
 def _frames(job: Job, source: int) -> Pixels:
     """Decode frames, each given as the places of its fragments: shape (frames, rows, columns[, 3])."""
     from pipeline.ingest.codestreams import decode_codestream, layout_from
-    from pipeline.ingest.dicom_file import quiet
+    from pipeline.ingest.silence import quiet
 
     layout = layout_from(job["layout"])
     decoded: Pixels | None = None

@@ -1,12 +1,8 @@
 """Open one DICOM file up to its pixel data: preamble or not, deflated or not, never more than a cap."""
 
-import contextlib
 import io
-import logging
 import os
 import struct
-import threading
-import warnings
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +11,7 @@ from pathlib import Path
 from typing import Any, BinaryIO, Protocol
 
 import pydicom
-from pydicom import config, uid
+from pydicom import uid
 from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
 from pydicom.filebase import DicomIO
@@ -26,6 +22,7 @@ from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import BUDGET_BYTES
 from pipeline.ingest.plain_header import PlainHeader, plain_header
 from pipeline.ingest.plain_values import NotPlainError
+from pipeline.ingest.silence import quiet
 
 MAGIC_AT = 128
 LONG_VRS = (b"OB", b"OW", b"OF", b"OD", b"UN", b"OL", b"OV")
@@ -91,38 +88,6 @@ class DicomFile:
         self.stream.seek(self.pixels.offset)
         length = self.pixels.available if self.pixels.length is None else self.pixels.length
         return self.stream.read(length)
-
-
-class _Quiet:
-    """One silence for all threads: it is a setting of the process, so the first to come makes it, the last ends it."""
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._inside = 0
-        self._undo = contextlib.ExitStack()
-
-    def __enter__(self) -> None:
-        with self._lock:
-            if not self._inside:
-                logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # and left so: its words are no one's business
-                self._undo.enter_context(warnings.catch_warnings())
-                self._undo.enter_context(config.disable_value_validation())
-                warnings.simplefilter("ignore")
-            self._inside += 1
-
-    def __exit__(self, *_: object) -> None:
-        with self._lock:
-            self._inside -= 1
-            if not self._inside:
-                self._undo.close()
-
-
-_QUIET = _Quiet()
-
-
-def quiet() -> contextlib.AbstractContextManager[None]:
-    """Keep libraries from printing or logging warnings, which quote header values."""
-    return _QUIET
 
 
 def looks_like_dicom(start: bytes) -> bool:

@@ -7,7 +7,7 @@ from io import BufferedReader
 from pathlib import Path
 
 from pipeline.errors import Reason, ScanError
-from pipeline.ingest.dicom_file import DicomFile, looks_like_dicom, parse, plain_file, quiet
+from pipeline.ingest.dicom_file import DicomFile, looks_like_dicom, parse, plain_file
 from pipeline.ingest.facts import FileFacts
 from pipeline.ingest.faults import FAULTS, scan_error
 from pipeline.ingest.find import FoundFile
@@ -15,6 +15,7 @@ from pipeline.ingest.headers import dicom_facts
 from pipeline.ingest.images import JPEG, PNG, image_facts
 from pipeline.ingest.nifti import GZIP, nifti_facts
 from pipeline.ingest.nifti_header import header_size
+from pipeline.ingest.silence import quiet
 
 DICOM_NAMES = (".dcm", ".dicom", ".ima")
 NIFTI_NAMES = (".nii", ".nii.gz")

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from pipeline.ingest.budget import BUDGET_BYTES
 from pipeline.ingest.decode_pool import decode_pool
+from pipeline.ingest.encapsulated import declared_size
 from pipeline.ingest.facts import FileFacts
 from pipeline.ingest.nifti import uid_of_content
 from pipeline.ingest.pixels import one_intensity
@@ -16,7 +17,7 @@ from pipeline.scan import Scan, SeriesRef
 
 PNG = b"\x89PNG\r\n\x1a\n"
 JPEG = b"\xff\xd8\xff"
-HEAD_BYTES = 24
+HEAD_BYTES = 2**18
 
 
 def image_facts(path: Path, facts: FileFacts) -> FileFacts:
@@ -62,8 +63,9 @@ def _pixels(path: Path) -> npt.NDArray[np.generic]:
 
 
 def _declared_bytes(start: bytes) -> int:
-    """Bytes of the decoded pixels by a PNG's header; a JPEG may be as large as an image may be."""
+    """Bytes of the decoded pixels by the header; a JPEG that hides its size may be as large as an image may be."""
     if start.startswith(PNG):
         columns, rows = struct.unpack(">LL", start[16:24].ljust(8, b"\0"))
         return int(min(BUDGET_BYTES, 4 * columns * rows))
-    return BUDGET_BYTES // 4
+    size = declared_size(start)
+    return min(BUDGET_BYTES, 4 * size[0] * size[1]) if size else BUDGET_BYTES // 4

@@ -13,10 +13,10 @@ from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-from pipeline.ingest.dicom_file import quiet
 from pipeline.ingest.frames import FrameHeader, frame_facts
 from pipeline.ingest.plain_header import KEYWORDS, plain_header
 from pipeline.ingest.plain_values import NotPlainError
+from pipeline.ingest.silence import quiet
 
 
 def both(content):
