@@ -49,29 +49,23 @@ class Catalog:
         """Give back the database connections."""
         self._engine.dispose()
 
-    def known(self, paths: Sequence[str]) -> dict[str, tuple[FileFacts, str]]:
-        """What is remembered of files, and the same as JSON, by path as given.
-
-        Whether they changed since is for the caller to see.
-        """
+    def known(self, paths: Sequence[str]) -> dict[str, FileFacts]:
+        """What is remembered of files, by path as given; whether they changed since is for the caller to see."""
         by_key = {_key(path): path for path in paths}
         query = sa.select(file_table.c.path, file_table.c.facts)
-        found: dict[str, tuple[FileFacts, str]] = {}
-        with reading(self._engine) as connection:
+        found: dict[str, FileFacts] = {}
+        with self._engine.connect() as connection:
             for keys in _chunks(list(by_key)):
                 chosen = query.where(file_table.c.path.in_(keys), file_table.c.version == FACTS_VERSION)
                 for key, text in connection.execute(chosen):
-                    found[by_key[key]] = (facts_from_json(text), text)
+                    found[by_key[key]] = facts_from_json(text)
         return found
 
-    def remember(self, files: Mapping[str, str]) -> None:
-        """Keep what was learnt of files, in place of what was known of the same paths.
-
-        Args:
-            files: Path to what `FileFacts.to_json` gave.
-        """
+    def remember(self, files: Sequence[FileFacts]) -> None:
+        """Keep what was learnt of files, in place of what was known of the same paths."""
         rows = {
-            _key(path): {"path": _key(path), "version": FACTS_VERSION, "facts": text} for path, text in files.items()
+            _key(file.path): {"path": _key(file.path), "version": FACTS_VERSION, "facts": file.to_json()}
+            for file in files
         }
         if not rows:
             return

@@ -87,18 +87,11 @@ class FileFacts:
         return json.dumps(record)
 
 
-def facts_from_json(text: str, *, source: str | None = None) -> FileFacts:
-    """The record that `FileFacts.to_json` wrote.
-
-    Args:
-        text: What it wrote.
-        source: Where the file was found now, if that is another place.
-    """
+def facts_from_json(text: str) -> FileFacts:
+    """The record that `FileFacts.to_json` wrote."""
     record = json.loads(text)
     frames = [FrameFacts(**{**frame, **_tuples(frame, FRAME_TUPLES)}) for frame in record["frames"]]
     record |= _tuples(record, FILE_TUPLES) | {"frames": tuple(frames)}
-    if source is not None:
-        record["source"] = source
     return FileFacts(**record)
 
 

@@ -19,6 +19,7 @@ from pipeline.ingest.spool import Spool, series_of
 from pipeline.scan import SeriesRef
 
 BATCH = 500
+TOGETHER = 16  # files to a thread at once
 
 
 def scan_sources(
@@ -55,8 +56,8 @@ def scan_sources(
     done = 0
     with contextlib.closing(Spool()) as spool:
         for batch in _batches(found):
-            for facts, text in _examined(batch, catalog, hashed):
-                spool.add(facts, text)
+            for facts in _examined(batch, catalog, hashed):
+                spool.add(facts)
             done += len(batch)
             if progress:
                 progress(done)
@@ -100,8 +101,7 @@ def _opened(found: Iterable[FoundFile], archives: Archives, catalog: Catalog | N
             yield file
             continue
         path = str(file.path)
-        known = catalog.known([path]).get(path) if catalog else None
-        facts = known[0] if known else None
+        facts = catalog.known([path]).get(path) if catalog else None
         if facts is None or not facts.sha256 or not _unchanged(facts):
             try:
                 facts = _archive_facts(file)
@@ -109,7 +109,7 @@ def _opened(found: Iterable[FoundFile], archives: Archives, catalog: Catalog | N
                 yield replace(file, reason=f"{Reason.UNREADABLE}: the archive cannot be read", archive=False)
                 continue
             if catalog:
-                catalog.remember({path: facts.to_json()})
+                catalog.remember([facts])
         if facts.sha256 in seen:
             yield replace(file, reason=f"{Reason.DUPLICATE_FILE}: a copy of another archive", archive=False)
         else:
@@ -131,21 +131,33 @@ def _archive_facts(file: FoundFile) -> FileFacts:
     )
 
 
-def _examined(batch: Sequence[FoundFile], catalog: Catalog | None, hashed: bool) -> Iterator[tuple[FileFacts, str]]:
-    """What is known or learnt of each file, and the same as JSON; what is new is remembered."""
+def _examined(batch: Sequence[FoundFile], catalog: Catalog | None, hashed: bool) -> Iterator[FileFacts]:
+    """What is known or learnt of each file; what is new is remembered."""
     known = catalog.known([str(file.path) for file in batch]) if catalog else {}
-    sound = {path: entry for path, entry in known.items() if _unchanged(entry[0])}
+    sound = {path: facts for path, facts in known.items() if _unchanged(facts)}
     new = [file for file in batch if file.reason or str(file.path) not in sound]
-    learnt = in_parallel(lambda file: _of_damaged(file) if file.damaged else examine(file, hashed=hashed), new)
-    fresh = {str(file.path): (facts, facts.to_json()) for file, facts in zip(new, learnt, strict=True)}
+    fresh = {str(file.path): facts for file, facts in zip(new, _learnt(new, hashed), strict=True)}
     if catalog:
         damaged = {str(file.path) for file in new if file.damaged}
-        lasting = {path for path, (facts, _) in fresh.items() if _to_remember(facts)} - damaged
-        catalog.remember({path: fresh[path][1] for path in lasting})
+        catalog.remember([fresh[path] for path in fresh if path not in damaged and _to_remember(fresh[path])])
     for file in batch:
         path = str(file.path)
-        facts, text = fresh[path] if path in fresh else sound[path]
-        yield replace(facts, source=file.source), text
+        facts = fresh[path] if path in fresh else sound[path]
+        yield facts if facts.source == file.source else replace(facts, source=file.source)
+
+
+def _learnt(files: Sequence[FoundFile], hashed: bool) -> Iterator[FileFacts]:
+    """Examine files in order: in threads where they are hashed, which leaves the interpreter to others."""
+
+    def some(part: Sequence[FoundFile]) -> list[FileFacts]:
+        return [_of_damaged(file) if file.damaged else examine(file, hashed=hashed) for file in part]
+
+    if not hashed or len(files) <= TOGETHER:
+        yield from some(files)
+        return
+    parts = [files[start : start + TOGETHER] for start in range(0, len(files), TOGETHER)]
+    for part in in_parallel(some, parts):
+        yield from part
 
 
 def _to_remember(facts: FileFacts) -> bool:

@@ -10,6 +10,7 @@ from pipeline.ingest import scan_folder
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.find import find_files
 from pipeline.ingest.scan_folder import scan_sources
+from pipeline.ingest.spool import Spool
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ def many(tmp_path, slices, write):
 
 def test_memory_does_not_grow_with_the_files(many, monkeypatch):
     monkeypatch.setattr(scan_folder, "BATCH", 100)
+    monkeypatch.setattr(scan_folder, "Spool", lambda: Spool(100))
     peaks = []
     for name, count in (("warm", 1500), ("few", 500), ("many", 2500)):
         folder = many(name, count)
@@ -60,6 +62,19 @@ def test_hashes_change_nothing_but_the_content(tmp_path, slices, write, write_al
     )
     assert hashed == not_hashed
     assert sum(ref.reason.startswith(Reason.DUPLICATE_FILE) for ref in hashed) == 4  # the slice of 1.2.77 too
+
+
+def test_files_kept_on_disk_make_the_same_series_as_those_in_memory(tmp_path, slices, write, write_all, monkeypatch):
+    write_all(slices, tmp_path / "a")
+    for path in list((tmp_path / "a").iterdir())[:4]:
+        write(slices.dataset(0, SeriesInstanceUID=f"1.2.8.{path.name[0]}"), tmp_path / "b" / path.name)
+        (tmp_path / f"copy of {path.name}").write_bytes(path.read_bytes())
+    (tmp_path / "Röntgen").mkdir()
+    (tmp_path / "Röntgen" / "junk.dcm").write_bytes(b"junk")
+    in_memory = scan_sources([tmp_path])
+    monkeypatch.setattr(scan_folder, "Spool", lambda: Spool(3))
+    assert scan_sources([tmp_path]) == in_memory
+    assert {ref.status for ref in in_memory} == {"ok", "refused", "ignored"}
 
 
 def test_a_scan_without_hashes_is_not_remembered(tmp_path, slices, write_all):
