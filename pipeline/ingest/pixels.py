@@ -142,6 +142,8 @@ def _little_endian_palette(header: pydicom.Dataset) -> pydicom.Dataset:
     if header.original_encoding[1] is not False:
         return header
     swapped = pydicom.Dataset()
+    swapped.file_meta = pydicom.dataset.FileMetaDataset()
+    swapped.file_meta.TransferSyntaxUID = pydicom.uid.ExplicitVRLittleEndian
     for element in header.group_dataset(IMAGE_GROUP):
         swapped[element.tag] = element
     for kind in ("", "Segmented"):
