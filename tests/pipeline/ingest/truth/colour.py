@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from pydicom.uid import ExplicitVRBigEndian
 
 from tests.pipeline.ingest.truth.case import SITK, Expected, Truth, case, read, refuse
 from tests.pipeline.ingest.truth.dicom import CT, Stack, image, numbers, padded, save, single
@@ -122,6 +123,29 @@ def palette(folder: Path, bits: int) -> Expected:
     write(folder, {**image(indices, 8, 8), "PhotometricInterpretation": "PALETTE COLOR"}, **palettes(tables, 0, bits))
     colour = tables[:, indices].transpose(1, 2, 0) * (255 / (2**bits - 1))
     return read(truth(colour, tolerance=0.0 if bits == 8 else 1e-4))
+
+
+@case(variants={"plain": False, "in_segments": True})
+def palette_in_big_endian(folder: Path, segmented: bool) -> Expected:
+    """Tables are words, which are turned round in a big-endian file (PS3.5 7.3); so is a word of two 8-bit pixels."""
+    indices = numbers((6, 8), 256)
+    tables = numbers((3, 256), 2**16)
+    if segmented:
+        ramp = np.array([0, 1, 0, 1, 255, 65535])
+        tables = np.tile(np.arange(256) * 257, (3, 1))
+    tags: dict[str, Any] = {}
+    for name, entries in zip(("Red", "Green", "Blue"), tables, strict=True):
+        tags[f"{name}PaletteColorLookupTableDescriptor"] = [256, 0, 16]
+        keyword = f"{'Segmented' if segmented else ''}{name}PaletteColorLookupTableData"
+        tags[keyword] = (ramp if segmented else entries).astype(">u2").tobytes()
+    module = {**image(indices, 8, 8), "PhotometricInterpretation": "PALETTE COLOR"}
+    module["PixelData"] = indices.astype("u1").reshape(-1, 2)[:, ::-1].tobytes()
+    made = single("US", KINDS["US"], module, **tags)
+    made["PixelData"].VR = "OW"
+    save(made, folder / "a.dcm", syntax=ExplicitVRBigEndian)
+    if segmented:
+        return read(Truth(indices.T[:, :, None], None, "US", tolerance=0.01))
+    return read(truth(tables[:, indices].transpose(1, 2, 0) * (255 / 65535), tolerance=1e-4))
 
 
 def palettes(tables: np.ndarray, first: int, bits: int) -> dict[str, Any]:
