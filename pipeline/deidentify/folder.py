@@ -126,6 +126,8 @@ def deidentify_folder(source: Path, dest: Path, secret: Secret, options: Options
     """
     require_folders(source, dest)
     _require_own(dest, secret)
+    for left in dest.rglob(".*.tmp"):  # what a run that was killed had half written
+        left.unlink(missing_ok=True)
     files = list(find_files([source]))
     require_space(dest, sum(_size(found) for found in files))
     run = Run(dest, secret, options)

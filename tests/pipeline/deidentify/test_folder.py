@@ -64,6 +64,17 @@ def test_a_second_run_needs_the_same_key_and_adds_what_is_new(ct, save, tmp_path
     assert len(list((tmp_path / "out").rglob("*.dcm"))) == 2
 
 
+def test_what_a_killed_run_had_half_written_goes_with_the_next(ct, save, tmp_path, run):
+    save(ct(), tmp_path / "in" / "one.dcm")
+    run()
+    (written,) = (tmp_path / "out").rglob("*.dcm")
+    half = written.with_name(f".{written.name}.123-abcdef.tmp")
+    half.write_bytes(b"half")
+    run()
+    assert not half.exists()
+    assert written.exists()
+
+
 def test_an_interrupted_run_leaves_whole_files_and_can_go_on(ct, save, tmp_path, run, monkeypatch):
     from pipeline.deidentify import folder
 
