@@ -21,7 +21,7 @@ import numpy.typing as npt
 import pipeline
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import BUDGET_BYTES
-from pipeline.ingest.decode_worker import LENGTH
+from pipeline.ingest.decode_worker import LENGTH, READY
 
 PROGRAM = ("-m", "pipeline.ingest.decode_worker")
 PASSED_ON = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "PYTHONHOME")  # no passwords for a decoder taken over
@@ -30,6 +30,7 @@ COPIES = 6  # of the pixels that a decoder may hold at once
 SECONDS = 20.0
 BYTES_PER_SECOND = 1e6  # the slowest that a decoder may be
 GRACE_SECONDS = 30.0
+START_SECONDS = 120.0
 REPLY_BYTES = 2**16
 SEALS = fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW | fcntl.F_SEAL_SEAL
 PIXEL_TYPES = frozenset(np.dtype(code) for code in ("?", "u1", "i1", "<u2", "<i2", "<u4", "<i4", "<f4"))
@@ -39,6 +40,10 @@ Pixels = npt.NDArray[Any]
 
 class _DiedError(Exception):
     """The worker is gone, or did not answer in time."""
+
+
+class _NotStartedError(Exception):
+    """No worker could be started, for which no file can be blamed."""
 
 
 class _OutOfMemoryError(Exception):
@@ -87,7 +92,7 @@ class DecodePool:
                 fresh = worker.jobs == 0
                 try:
                     pixels = worker.decode(file, {**job, **limits})
-                except (_DiedError, _OutOfMemoryError) as error:
+                except (_DiedError, _NotStartedError, _OutOfMemoryError) as error:
                     worker.end()
                     if fresh:
                         raise _refusal(error, limits["seconds"]) from None
@@ -129,8 +134,10 @@ def _pool_of(_pid: int) -> DecodePool:
 def _refusal(error: Exception, seconds: float) -> ScanError:
     if isinstance(error, _OutOfMemoryError):
         return ScanError(Reason.OVER_BUDGET, "decoding needs more memory than its size allows")
+    if isinstance(error, _NotStartedError):
+        return ScanError(Reason.DECODE_KILLED, "no process to decode in could be started; is there memory for one?")
     return ScanError(
-        Reason.DECODE_KILLED, f"the decoder crashed on it or took more than {seconds:.0f} s; the file is damaged"
+        Reason.DECODE_KILLED, f"the decoder crashed on it or took more than {seconds:.0f} s; the file may be damaged"
     )
 
 
@@ -145,6 +152,7 @@ class _Worker:
 
     def __init__(self, program: Sequence[str]) -> None:
         self.jobs = 0
+        self._ready = False
         self._channel, theirs = socket.socketpair()
         quiet = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": _python_path()}
         with theirs:
@@ -174,6 +182,7 @@ class _Worker:
 
     def _ask(self, job: Mapping[str, Any], fds: list[int]) -> dict[str, Any]:
         text = json.dumps(job).encode()
+        self._await_start()
         self._channel.settimeout(job["seconds"] + GRACE_SECONDS)
         try:
             socket.send_fds(self._channel, [LENGTH.pack(len(text))], fds)
@@ -187,6 +196,16 @@ class _Worker:
         if not isinstance(reply, dict):
             raise _DiedError
         return reply
+
+    def _await_start(self) -> None:
+        if not self._ready:
+            self._channel.settimeout(START_SECONDS)
+            try:
+                self._ready = self._channel.recv(len(READY)) == READY
+            except OSError as error:
+                raise _NotStartedError from error
+        if not self._ready:
+            raise _NotStartedError
 
     def _exactly(self, count: int) -> bytes:
         received = bytearray()

@@ -24,6 +24,7 @@ from pipeline.errors import ScanError
 from pipeline.ingest.budget import BUDGET_BYTES
 
 LENGTH = struct.Struct("<Q")
+READY = b"R"
 PAGE = resource.getpagesize()
 UNKNOWN_SPACE = 2**32
 
@@ -36,6 +37,7 @@ def serve(channel: socket.socket) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _limit(resource.RLIMIT_FSIZE, BUDGET_BYTES)
     base = _address_space()
+    channel.sendall(READY)
     while True:
         head, fds, _, _ = socket.recv_fds(channel, LENGTH.size, 2)
         if len(head) != LENGTH.size or len(fds) != 2:

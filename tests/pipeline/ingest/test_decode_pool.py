@@ -72,6 +72,14 @@ def test_pixels_of_a_type_that_no_decoder_gives_are_not_taken(pool, source):
     assert code_of(pool, source, kind="lies") == Reason.DECODE_KILLED
 
 
+def test_worker_that_cannot_start_is_not_blamed_on_the_file(tmp_path, source):
+    broken = tmp_path / "broken.py"
+    broken.write_text("raise SystemExit(1)")
+    with pytest.raises(ScanError, match="no process to decode in could be started") as caught:
+        DecodePool(1, program=[str(broken)]).decode(source, {"kind": "echo"}, 100)
+    assert caught.value.code == Reason.DECODE_KILLED
+
+
 def test_unknown_fault_is_a_refusal_without_its_words(pool, source):
     with pytest.raises(ScanError, match="KeyError") as caught:
         pool.decode(source, {"kind": "nothing of this name"}, 100)
