@@ -10,6 +10,7 @@ timed. Each finished cell is appended to the results file, and a run that was st
 
 import argparse
 import contextlib
+import importlib.util
 import json
 import os
 import platform
@@ -19,6 +20,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -142,9 +144,7 @@ def reads(folder: Path, truth: np.ndarray) -> dict[str, Task]:
     from monai.data import ITKReader, PydicomReader
 
     tasks["MONAI PydicomReader"] = lambda: monai_read(PydicomReader(), folder)
-    with contextlib.suppress(ImportError):
-        import itk  # noqa: F401  MONAI imports it by name
-
+    if importlib.util.find_spec("itk"):
         tasks["MONAI ITKReader"] = lambda: monai_read(ITKReader(), folder)
     for name in ("highdicom", "MONAI PydicomReader"):
         if name in tasks:
@@ -152,9 +152,9 @@ def reads(folder: Path, truth: np.ndarray) -> dict[str, Task]:
     return tasks
 
 
-def monai_read(reader: object, folder: Path) -> np.ndarray:
+def monai_read(reader: Any, folder: Path) -> np.ndarray:
     """A volume by one of MONAI's readers, as slices first."""
-    voxels, _ = reader.get_data(reader.read(str(folder)))  # type: ignore[attr-defined]
+    voxels, _ = reader.get_data(reader.read(str(folder)))
     voxels = np.asarray(voxels, dtype=np.float32)
     return voxels.transpose(2, 1, 0)
 
@@ -211,9 +211,9 @@ def compressed_reads(folder: Path, truth: np.ndarray) -> dict[str, Task]:
     return tasks
 
 
-def place(ds: object) -> float:
+def place(ds: Any) -> float:
     """Position along the axis of this series."""
-    return float(ds.ImagePositionPatient[2])  # type: ignore[attr-defined]
+    return float(ds.ImagePositionPatient[2])
 
 
 def niftis(path: Path, truth: np.ndarray) -> dict[str, Task]:

@@ -113,7 +113,7 @@ class Cleaner:
             return self.clean(item)
         code = codes.clean_code(item, self.secret)
         rest = Dataset()  # such as modifiers, which are sequences of codes again
-        for tag in item.keys():  # noqa: SIM118 - iterating the data set itself converts every value, and can raise
+        for tag in list(item.keys()):  # iterating the data set itself converts every value, and can raise
             if int(tag) not in CODE_GROUP:
                 rest[tag] = item.get_item(tag)
         code.update(self.clean(rest))

@@ -36,7 +36,7 @@ def identities_of(dataset: Dataset) -> frozenset[str]:
 
 def _words(dataset: Dataset) -> set[str]:
     found: set[str] = set()
-    for tag in dataset.keys():  # noqa: SIM118 - iterating the data set itself converts every value, and can raise
+    for tag in list(dataset.keys()):  # iterating the data set itself converts every value, and can raise
         vr = dictionary_VR(tag) if dictionary_has_tag(tag) else ""
         if vr not in ("PN", "SQ", "DA", "DT") and int(tag) not in NAMING:
             continue
