@@ -8,6 +8,8 @@ import pytest
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian
 
+from pipeline.ingest.archives import Archives
+
 ROWS, COLUMNS, SLICES = 6, 5, 10
 STORAGE = "1.2.840.10008.5.1.4.1.1."
 
@@ -139,3 +141,15 @@ def shared_folder():
     if not (folder / "dicom").is_dir():
         pytest.skip("../shared/dicom is not there")
     return folder
+
+
+@pytest.fixture
+def archives(tmp_path):
+    """Where zip archives are unpacked, all that are found."""
+    return Archives(tmp_path / "unpacked", everywhere=True)
+
+
+@pytest.fixture
+def series(tmp_path, slices, write_all):
+    """The files of a plain CT series."""
+    return write_all(slices, tmp_path / "series")

@@ -4,7 +4,6 @@ import contextlib
 import hashlib
 import os
 import stat
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -21,33 +20,7 @@ from pipeline.prepare.cache import trim
 from pipeline.prepare.template import write_template
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace
-
-
-@pytest.fixture
-def archives(tmp_path):
-    return Archives(tmp_path / "unpacked", everywhere=True)
-
-
-@pytest.fixture
-def series(tmp_path, slices, write_all):
-    return write_all(slices, tmp_path / "series")
-
-
-def pack(path, files, *, compression=zipfile.ZIP_DEFLATED):
-    """A zip of (name, bytes) pairs, by the standard library; ZipInfo in place of a name is taken as it is."""
-    with zipfile.ZipFile(path, "w", compression) as archive:
-        for name, content in files:
-            archive.writestr(name, content)
-    return path
-
-
-def outcomes(sources, archives):
-    refs = scan_sources(sources if isinstance(sources, list) else [sources], archives=archives)
-    return {ref.source: f"{ref.status} {ref.reason.partition(':')[0]}".strip() for ref in refs}
-
-
-def files_of(series, folder=""):
-    return [(f"{folder}{path.name}", path.read_bytes()) for path in series]
+from tests.pipeline.ingest.zips import files_of, outcomes, pack
 
 
 def test_a_zip_given_is_read_as_its_folder_would_be(tmp_path, series, archives, slices):

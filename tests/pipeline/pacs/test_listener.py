@@ -120,7 +120,7 @@ def test_another_image_of_the_same_uid_is_refused_and_the_first_kept(listening):
 @pytest.mark.parametrize(
     ("keyword", "value"),
     [
-        ("SeriesInstanceUID", "../../../../tmp/evil"),
+        ("SeriesInstanceUID", "../../../../evil"),
         ("SeriesInstanceUID", ""),
         ("SeriesInstanceUID", None),
         ("StudyInstanceUID", "/etc"),
