@@ -5,13 +5,15 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pipeline.errors import ConfigError
 
 Task = Literal["multiclass", "multilabel", "one_class"]
 Precision = Literal["auto", "float32", "bfloat16"]
 IntensityRule = Literal["auto", "window", "percentile"]
+HarmoniseRule = Literal["none", "nyul", "histogram"]
+AugmentPolicy = Literal["none", "basic", "scanner", "strong"]
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^|,;\r\n\t]+$")]
 
@@ -23,15 +25,23 @@ class Config(BaseModel):
         classes: Class names, the first is the normal class; empty takes those of labels.csv.
         task: `multiclass` (one label a scan), `multilabel` (several) or `one_class` (normals only).
         label_column: Column of labels.csv that holds the label; where its cell is empty, `label` is used.
-        backbone: A name from `scanshift backbones`; `name@stage` cuts the network after that stage.
+        backbone: A name from `scanshift backbones`; `name@stage` cuts the network after that stage; `auto` measures
+            every backbone that has weights.
         weights: `imagenet`, `none` (random, only when asked for) or a path.
-        strategy: A name from `models.strategies.STRATEGIES`.
-        source_sites: Only rows of these sites are trained on; empty takes all.
+        strategy: A name from `models.strategies.STRATEGIES`, or `auto`: the cheapest adaptation that evidence supports.
+        source_sites: Only rows of these sites are trained on; empty takes all but those of `target_sites`.
+        target_sites: Sites that the model is meant for; their rows may be unlabelled.
+        align: A name from `models.alignment.ALIGNMENTS`: how features of source and target are brought together.
+        align_weight: Weight of that loss beside the cross-entropy.
+        harmonise: Whether grey values are brought to a standard histogram learned from the source scans.
+        test_time: Further adaptation on the unlabelled target scans after training: `none`, `tent` or `sar`.
+        time_budget: Minutes that `strategy: auto` may spend; what does not fit is left out and listed.
         image_size: Side in pixels of the square that the network sees.
         slices: Number of slabs that a volume is averaged into along its slice axis.
         intensity: How grey values become 0..1: `window` (the header's, or HU for CT), `percentile`, or `auto`.
         window: Fixed lowest and highest value (HU for CT), instead of a rule.
-        augment: Whether training images are varied (small shifts, rotation, zoom, contrast).
+        augment: How training images are varied: `none`, `basic` (small shifts, rotation, zoom, contrast), `scanner`
+            (acquisition: noise, blur, bias field, gamma, resolution) or `strong` (random ones of both). `true` is `basic`.
         epochs: Most epochs over the training scans in the fine-tuning phases.
         learning_rate: Peak rate of the fine-tuning phases; the head's own phase has its own rate.
         batch_size: Scans in a training step.
@@ -52,11 +62,17 @@ class Config(BaseModel):
     weights: str = Field(default="imagenet", min_length=1)
     strategy: str = Field(default="lp_ft", min_length=1)
     source_sites: tuple[str, ...] = ()
+    target_sites: tuple[str, ...] = ()
+    align: str = Field(default="none", min_length=1)
+    align_weight: float = Field(default=1.0, gt=0, le=100)
+    harmonise: HarmoniseRule = "none"
+    test_time: Literal["none", "tent", "sar"] = "none"
+    time_budget: float = Field(default=30.0, gt=0, le=10_000)
     image_size: int = Field(default=224, ge=32, le=1024)
     slices: int = Field(default=24, ge=1, le=256)
     intensity: IntensityRule = "auto"
     window: tuple[float, float] | None = None
-    augment: bool = True
+    augment: AugmentPolicy = "basic"
     epochs: int = Field(default=10, ge=1, le=1000)
     learning_rate: float = Field(default=1e-4, gt=0, le=1)
     batch_size: int = Field(default=16, ge=1, le=1024)
@@ -67,10 +83,17 @@ class Config(BaseModel):
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     engine: Literal["eager"] = "eager"
 
+    @field_validator("augment", mode="before")
+    @classmethod
+    def _augment_word(cls, value: object) -> object:
+        return {True: "basic", False: "none"}[value] if isinstance(value, bool) else value
+
     @model_validator(mode="after")
     def _check(self) -> "Config":
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes: a name stands twice")
+        if set(self.source_sites) & set(self.target_sites):
+            raise ValueError("target_sites: a site cannot be source and target")
         if self.window is not None and not self.window[0] < self.window[1]:
             raise ValueError("window: the lowest value must be below the highest")
         return self

@@ -193,7 +193,7 @@ class Fit:
             for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
                 set_rate(optimizer, start + share * (step + 0.5) / steps)
                 optimizer.zero_grad()
-                slices = augment(bags.slices, generator) if self.config.augment else bags.slices
+                slices = augment(bags.slices, generator) if self.config.augment != "none" else bags.slices
                 part_total, part_divisor = self._backward(slices, bags)
                 if not math.isfinite(part_total):
                     return part_total

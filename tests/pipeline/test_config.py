@@ -17,7 +17,7 @@ CONFIGS = st.builds(
     window=st.none() | st.tuples(st.floats(-2000, -1), st.floats(0, 5000)),
     learning_rate=st.floats(1e-7, 1.0),
     seed=st.integers(0, 2**31 - 1),
-    augment=st.booleans(),
+    augment=st.sampled_from(["none", "basic", "scanner", "strong"]),
     device=st.sampled_from(["auto", "cpu", "cuda", "cuda:3"]),
 )
 
