@@ -34,9 +34,12 @@ class FeatureNorm(nn.Module):
 
     def fit(self, features: Tensor) -> None:
         """Take mean and standard deviation of each feature over rows (M, F)."""
-        std = features.std(dim=0, correction=0)
+        self.take(features.mean(dim=0), features.std(dim=0, correction=0))
+
+    def take(self, mean: Tensor, std: Tensor) -> None:
+        """Take means and standard deviations (F,) as they are but for the floor."""
         floor = self.FLOOR * float(std.mean())
-        self.mean.copy_(features.mean(dim=0))
+        self.mean.copy_(mean)
         self.std.copy_(std.clamp(min=floor) if floor > 0 else torch.ones_like(std))
 
     def forward(self, features: Tensor) -> Tensor:

@@ -26,3 +26,11 @@ class PartialWeightsError(ModelError, ValueError):
 
 class BundleError(ModelError, ValueError):
     """A bundle that is incomplete, altered, or of an unknown format version."""
+
+
+class NoBatchNormError(ModelError, ValueError):
+    """A method that works on batch norm, asked for a network without it."""
+
+
+class AdaptationRefusedError(ModelError, RuntimeError):
+    """Test-time adaptation that would do harm, or has done it and was undone."""
