@@ -96,7 +96,7 @@ def build_cohort(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]
         if not rows:
             raise LabelsError(f"{path}: no row of site {', '.join(config.source_sites)}")
     classes = resolve_classes(rows, config)
-    found = _join(path, rows, refs)
+    found = join_series(path, rows, refs)
     kept = [(row, ref) for row, ref in found if ref.status == "ok"]
     left_out = tuple((row.line, ref.reason) for row, ref in found if ref.status != "ok")
     if not kept:
@@ -141,7 +141,12 @@ def _canonical(labels: tuple[str, ...], classes: Sequence[str], config: Config) 
     return labels
 
 
-def _join(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]) -> list[tuple[LabelRow, SeriesRef]]:
+def join_series(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]) -> list[tuple[LabelRow, SeriesRef]]:
+    """Each row with the one series that it names, refused or not.
+
+    Raises:
+        LabelsError: If a row names none or several, or two rows name one.
+    """
     by_file: dict[str, list[SeriesRef]] = defaultdict(list)
     by_uid = {ref.series_uid: ref for ref in refs if ref.series_uid}
     for ref in refs:

@@ -1,0 +1,173 @@
+"""The network through which scans are looked at: a bundle's, or a pretrained backbone's without a head."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+
+from models.backbones import Backbone, build_backbone
+from models.bundle import Bundle
+from models.classifier import SliceBagClassifier
+from models.errors import PartialWeightsError
+from models.weights import find_weights, load_weights
+from pipeline.config import Config, Task
+from pipeline.errors import CohortError, ConfigError
+from pipeline.learn.features import FeatureBags, extract
+from pipeline.learn.plan import weights_folder
+from pipeline.model_record import load_classifier, read_record
+from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.samples import Preparation
+from pipeline.scan import SeriesRef, modality_group
+
+CHUNK = 128
+
+Floats = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Encoder:
+    """A network in evaluation mode and how scans are prepared for it.
+
+    Attributes:
+        classifier: Its backbone, standardisation of features and pooling; the head where there are classes.
+        preparation: How scans are prepared.
+        device: Where the network runs.
+        name: What a report calls it.
+        weights: Where its weights come from.
+        digest: Of the bundle; empty without one.
+        classes: Class names; empty where there is no head.
+        task: What its logits mean.
+        temperature: Of its calibration.
+        notes: What a reader must know of it.
+    """
+
+    classifier: SliceBagClassifier
+    preparation: Preparation
+    device: torch.device
+    name: str
+    weights: str
+    digest: str = ""
+    classes: tuple[str, ...] = ()
+    task: Task = "multiclass"
+    temperature: float = 1.0
+    notes: tuple[str, ...] = ()
+
+    def embed(
+        self, store: SampleStore, contents: Sequence[str], progress: Callable[[int], None] | None = None
+    ) -> tuple[Floats, Floats]:
+        """Standardised features pooled over the bag, shape (n, F), and calibrated logits, shape (n, L).
+
+        Logits are divided by the temperature; without classes L is 1 and they mean nothing.
+        """
+        parts = [
+            self._pooled(extract(self.classifier, store, contents[at : at + CHUNK], device=self.device, progress=progress))
+            for at in range(0, len(contents), CHUNK)
+        ]  # fmt: skip
+        return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
+
+    def _pooled(self, bags: FeatureBags) -> tuple[Floats, Floats]:
+        network = self.classifier
+        with torch.inference_mode():
+            mask = bags.mask.to(self.device)
+            features = network.pooling(network.norm(bags.features.to(self.device)), mask)
+            logits = network.head(features) / self.temperature
+        return features.float().cpu().numpy(), logits.float().cpu().numpy()
+
+    def standardise(self, store: SampleStore, contents: Sequence[str]) -> None:
+        """Take the mean and deviation of features from these scans, for a backbone that comes without."""
+        features, _ = self.embed(store, contents)
+        self.classifier.norm.fit(torch.from_numpy(features))
+
+
+def bundle_encoder(bundle: Bundle, device: torch.device) -> Encoder:
+    """The encoder, preparation and classifier of a bundle.
+
+    Raises:
+        BundleError: If its record or weights make no sense.
+    """
+    record = read_record(bundle)
+    return Encoder(
+        classifier=load_classifier(bundle, record).to(device),
+        preparation=record.preparation,
+        device=device,
+        name=record.backbone,
+        weights=f"bundle {bundle.digest[:12]}",
+        digest=bundle.digest,
+        classes=record.classes,
+        task=record.task,
+        temperature=record.temperature,
+    )
+
+
+def backbone_encoder(config: Config, refs: Sequence[SeriesRef], device: torch.device) -> Encoder:
+    """A pretrained backbone without a head, for scans of one kind.
+
+    Weights that cover only the first stages of the network make it end there, and a note says so.
+
+    Raises:
+        CohortError: If the scans are of several kinds.
+        ConfigError: If the image size is too small for the backbone, or the backbone is `auto`.
+        ModelError: If the backbone or its weights are not to be had.
+    """
+    if config.backbone == "auto":
+        raise ConfigError("backbone auto: a shift is measured through one backbone; name it, or give a bundle")
+    preparation = preparation_for(refs, config)
+    if config.weights == "none":
+        backbone, origin = build_backbone(config.backbone, seed=config.seed), "random, as weights=none asks"
+        notes = ["the backbone's weights are random, as weights=none asks: the sizes mean little"]
+    else:
+        backbone, origin, notes = _pretrained(config)
+    if config.image_size < backbone.min_size:
+        raise ConfigError(f"image_size {config.image_size}: {config.backbone} needs at least {backbone.min_size}")
+    classifier = SliceBagClassifier(backbone, 1, pooling="mean", seed=config.seed).eval()
+    return Encoder(classifier.to(device), preparation, device, backbone.name, origin, notes=tuple(notes))
+
+
+def _pretrained(config: Config) -> tuple[Backbone, str, list[str]]:
+    file = find_weights(config.backbone, config.weights, folder=weights_folder())
+    whole = build_backbone(config.backbone, seed=config.seed)
+    try:
+        load_weights(whole, file)
+    except PartialWeightsError as partial:
+        base, _, cut = config.backbone.partition("@")
+        if cut or base.startswith("timm/"):
+            raise
+        for stage in reversed(whole.stage_names[:-1]):
+            shorter = build_backbone(f"{base}@{stage}", seed=config.seed)
+            try:
+                load_weights(shorter, file)
+            except PartialWeightsError:
+                continue
+            note = f"the weights of {base} end at {stage}, so features are taken there ({base}@{stage})"
+            return shorter, file.origin, [note]
+        raise partial
+    return whole, file.origin, []
+
+
+def preparation_for(refs: Sequence[SeriesRef], config: Config) -> Preparation:
+    """The preparation for scans of one kind.
+
+    Raises:
+        CohortError: If they are of several kinds or modality groups.
+    """
+    found = sorted({(ref.kind, modality_group(ref.modality)) for ref in refs})
+    if len(found) > 1:
+        names = ", ".join(f"{kind} {group}" for kind, group in found)
+        raise CohortError(f"REFERENCE: scans of several kinds ({names}); a shift is measured within one kind")
+    kind, group = found[0]
+    return Preparation(
+        kind=kind,
+        modality=group,
+        image_size=config.image_size,
+        slices=config.slices if kind == "volume" else 1,
+        intensity=config.intensity,
+        window=config.window,
+    )
+
+
+def store_for(encoder: Encoder, cache: Path) -> SampleStore:
+    """Where prepared scans of this encoder are kept."""
+    return SampleStore(cache, encoder.preparation)
