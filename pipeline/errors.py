@@ -76,6 +76,10 @@ class CohortError(PipelineError, ValueError):
     """Scans and labels from which nothing can be learned or measured, such as one class only."""
 
 
+class ShiftError(PipelineError, ValueError):
+    """Scans between which no shift can be measured, such as features that are not finite."""
+
+
 class LeakageError(PipelineError, ValueError):
     """A patient on two sides of a split."""
 
