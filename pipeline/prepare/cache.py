@@ -46,6 +46,9 @@ class SampleStore:
     def add(self, ref: SeriesRef) -> None:
         """Read and prepare a series, unless it is there already.
 
+        A harmonised sample is made from the plain one, which is made and kept too: however many standards are
+        tried on a series, it is decoded once.
+
         Raises:
             ScanError: If the series cannot be trusted or is of another kind.
         """
@@ -53,7 +56,12 @@ class SampleStore:
         if path.exists():
             os.utime(path)
             return
-        sample: Sample = prepare(read_scan(ref), self.preparation)
+        if self.preparation.harmonise is None:
+            sample = prepare(read_scan(ref), self.preparation)
+        else:
+            plain = SampleStore(self.folder, self.preparation.plain())
+            plain.add(ref)
+            sample = Sample(self.preparation.harmonise.apply(plain.load(ref.key)))
         with whole_file(path, mode="wb", synced=False) as file:
             np.save(file, sample.slices, allow_pickle=False)
 

@@ -15,6 +15,7 @@ from torch.nn import functional
 
 from pipeline.config import IntensityRule
 from pipeline.errors import Reason, ScanError
+from pipeline.prepare.harmonise import Harmonise
 from pipeline.prepare.intensity import value_range
 from pipeline.prepare.orient import to_lps
 from pipeline.scan import Kind, Scan, modality_group
@@ -33,6 +34,7 @@ class Preparation(BaseModel):
         image_size: Side S of the square slices in pixels.
         slices: Most slices N of a bag; thicker stacks are averaged into N slabs, so that no slice is skipped.
         intensity, window: See `pipeline.prepare.intensity.value_range`.
+        harmonise: The standard that grey values are brought to, as the last step; None leaves them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -43,10 +45,20 @@ class Preparation(BaseModel):
     slices: int
     intensity: IntensityRule
     window: tuple[float, float] | None = None
+    harmonise: Harmonise | None = None
 
     def digest(self) -> str:
-        """A short hash of the settings and of this module's version, for cache keys."""
-        return hashlib.sha256(f"{VERSION}|{self.model_dump_json()}".encode()).hexdigest()[:16]
+        """A short hash of the settings and of this module's version, for cache keys.
+
+        Without harmonisation the hash is that of the other settings alone, so that caches and bundles from before
+        there was any stay valid.
+        """
+        text = self.model_dump_json(exclude={"harmonise"} if self.harmonise is None else None)
+        return hashlib.sha256(f"{VERSION}|{text}".encode()).hexdigest()[:16]
+
+    def plain(self) -> "Preparation":
+        """The same preparation without harmonisation."""
+        return self.model_copy(update={"harmonise": None})
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -75,7 +87,7 @@ def check_applicable(scan: Scan, preparation: Preparation) -> None:
 
 
 def prepare(scan: Scan, preparation: Preparation) -> Sample:
-    """Orient, scale, resize and slice a scan.
+    """Orient, scale, resize, slice and harmonise a scan.
 
     Volumes are turned to patient axes (slices axial, patient's left on the right of the image); every slice is
     resized to S x S with antialiasing; volumes of more than N slices are averaged into N slabs.
@@ -96,7 +108,8 @@ def prepare(scan: Scan, preparation: Preparation) -> Sample:
     slices = torch.cat(resized)
     if len(slices) > preparation.slices:
         slices = _slabs(slices, preparation.slices)
-    return Sample((slices * LEVELS).round_().clamp_(0, LEVELS).numpy().astype(np.uint16))
+    levels = (slices * LEVELS).round_().clamp_(0, LEVELS).numpy().astype(np.uint16)
+    return Sample(levels if preparation.harmonise is None else preparation.harmonise.apply(levels))
 
 
 def _resize(slices: Tensor, size: int, low: float, high: float) -> Tensor:
