@@ -34,3 +34,7 @@ class NoBatchNormError(ModelError, ValueError):
 
 class AdaptationRefusedError(ModelError, RuntimeError):
     """Test-time adaptation that would do harm, or has done it and was undone."""
+
+
+class ScoreInputError(ModelError, ValueError):
+    """Features or labels from which no transferability score can be computed."""
