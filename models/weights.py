@@ -13,7 +13,6 @@ import sys
 import urllib.error
 from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import takewhile
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -25,8 +24,8 @@ from torchvision.models import WeightsEnum, get_model_weights
 from models.backbones import Backbone, set_variant
 from models.errors import PartialWeightsError, WeightsMismatchError, WeightsNotFoundError
 from models.families import ARCHITECTURES
+from models.state_names import StateDict, longest_cut, missing_stages, source_names
 
-StateDict = Mapping[str, Tensor]
 # what torch.load raises on a file that is damaged or no state dict
 DAMAGED = (
     OSError,
@@ -101,15 +100,11 @@ def find_weights(backbone: str, weights: str, *, folder: Path | None, download: 
     raise WeightsNotFoundError(_advice(wanted[0], cache, folder))
 
 
-def load_weights(backbone: Backbone, file: WeightsFile) -> str:
-    """Load a file into a backbone, in place, after checking its hash and that no needed tensor is missing.
-
-    Returns:
-        The file's SHA-256.
+def read_state(file: WeightsFile) -> tuple[StateDict, str]:
+    """The tensors of a file by name and its SHA-256, after checking its hash; nothing is unpickled.
 
     Raises:
-        WeightsMismatchError: If the hash, a name or a shape does not fit.
-        PartialWeightsError: If the file stops short of the stages that the backbone has.
+        WeightsMismatchError: If the hash does not fit, or it holds anything but names and tensors.
     """
     digest = sha256_of(file.path)
     if not digest.startswith(file.sha256):
@@ -124,24 +119,32 @@ def load_weights(backbone: Backbone, file: WeightsFile) -> str:
         raise WeightsMismatchError(f"{file.path.name}: holds more than tensors, refused") from error
     if not isinstance(state, Mapping) or not all(isinstance(value, Tensor) for value in state.values()):
         raise WeightsMismatchError(f"{file.path.name}: not a plain state dict")
+    return state, digest
+
+
+def load_weights(backbone: Backbone, file: WeightsFile) -> str:
+    """Load a file into a backbone, in place, after checking its hash and that no needed tensor is missing.
+
+    Returns:
+        The file's SHA-256.
+
+    Raises:
+        WeightsMismatchError: If the hash, a name or a shape does not fit.
+        PartialWeightsError: If the file stops short of the stages that the backbone has.
+    """
+    state, digest = read_state(file)
     set_variant(backbone, file.variant)
     _copy(backbone, state, file.path.name)
     return digest
 
 
 def _copy(backbone: Backbone, state: StateDict, file_name: str) -> None:
-    target = source_names(backbone)
-    missing: dict[str, list[str]] = {}
-    for own, (stage, name) in target.items():
-        if name not in state and not name.endswith("num_batches_tracked"):
-            missing.setdefault(stage, []).append(own)
+    missing = missing_stages(backbone, state)
     if missing:
-        stages = backbone.stage_names
-        whole = list(takewhile(lambda name: name not in missing, stages))
-        advice = ""
-        if whole and set(missing) <= set(stages):  # timm's networks are one piece and cannot be cut
-            advice = f"; use backbone {backbone.name.partition('@')[0]}@{whole[-1]}, or bring complete weights"
+        cut = longest_cut(backbone, state)
+        advice = f"; use backbone {cut}, or bring complete weights" if cut else ""
         raise PartialWeightsError(f"{file_name}: no weights for {', '.join(missing)} of {backbone.name}{advice}")
+    target = source_names(backbone)
     own_state = {own: state[name] for own, (_, name) in target.items() if name in state}
     here = backbone.state_dict()
     for own, tensor in own_state.items():
@@ -150,35 +153,6 @@ def _copy(backbone: Backbone, state: StateDict, file_name: str) -> None:
                 f"{file_name}: {own} has shape {tuple(tensor.shape)}, expected {tuple(here[own].shape)}"
             )
     backbone.load_state_dict(own_state, strict=False)
-
-
-def source_names(backbone: Backbone) -> dict[str, tuple[str, str]]:
-    """Our name of every tensor to (stage, name in torchvision's or timm's state dict)."""
-    if backbone.name.startswith("timm/"):
-        return {
-            f"network.{name}": ("network", name)
-            for name in backbone.get_submodule("network").state_dict()
-        }  # fmt: skip
-    base = backbone.name.partition("@")[0]
-    architecture = ARCHITECTURES[base]
-    with torch.device("meta"):
-        original = architecture.builder(
-            weights=None,
-            **{**architecture.options, "init_weights": False}
-            if "init_weights" in architecture.options
-            else architecture.options,
-        )
-        stages = dict(architecture.stages(original))
-        neck = architecture.neck(original)
-    names = {id(tensor): name for name, tensor in original.state_dict(keep_vars=True).items()}
-    table: dict[str, tuple[str, str]] = {}
-    for stage in backbone.stage_names:
-        for key, tensor in stages[stage].state_dict(keep_vars=True).items():
-            table[f"stages.{stage}.{key}"] = (stage, names[id(tensor)])
-    if len(backbone.neck.state_dict()):
-        for key, tensor in neck.state_dict(keep_vars=True).items():
-            table[f"neck.{key}"] = (backbone.stage_names[-1], names[id(tensor)])
-    return table
 
 
 def _manifest_entry(folder: Path, base: str) -> WeightsFile | None:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from models.weights import source_names
+from models.state_names import source_names
 
 SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 
