@@ -3,6 +3,7 @@
 A radiograph is a bag of one slice, a volume a bag of many.
 """
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -20,27 +21,39 @@ class FeatureNorm(nn.Module):
     Keeps the linear probe's problem well conditioned and stays in place during fine-tuning, so that the
     probe's head remains right at its start (Kumar et al. 2022 fold it into the head instead). The floor keeps a
     feature that hardly varies in training from exploding on a scan where it does.
+
+    Where features of T taps stand side by side, those of a tap with F_t features are multiplied by
+    sqrt(ENERGY / (T F_t)): every tap then counts alike in a penalty on the head, however wide it is.
+
+    Args:
+        widths: F_t of each tap.
     """
 
     FLOOR = 0.01
+    ENERGY = 512
 
     mean: Tensor
     std: Tensor
+    scale: Tensor
 
-    def __init__(self, num_features: int) -> None:
+    def __init__(self, widths: Sequence[int]) -> None:
         super().__init__()
-        self.register_buffer("mean", torch.zeros(num_features))
-        self.register_buffer("std", torch.ones(num_features))
+        count = sum(widths)
+        self.register_buffer("mean", torch.zeros(count))
+        self.register_buffer("std", torch.ones(count))
+        shares = [torch.full((width,), (self.ENERGY / (len(widths) * width)) ** 0.5) for width in widths]
+        scale = torch.cat(shares) if len(widths) > 1 else torch.ones(count)
+        self.register_buffer("scale", scale, persistent=False)
 
     def fit(self, features: Tensor) -> None:
         """Take mean and standard deviation of each feature over rows (M, F)."""
         self.take(features.mean(dim=0), features.std(dim=0, correction=0))
 
     def take(self, mean: Tensor, std: Tensor) -> None:
-        """Take means and standard deviations (F,) as they are but for the floor."""
+        """Take means and standard deviations (F,) as they are but for the floor and the shares of the taps."""
         floor = self.FLOOR * float(std.mean())
         self.mean.copy_(mean)
-        self.std.copy_(std.clamp(min=floor) if floor > 0 else torch.ones_like(std))
+        self.std.copy_((std.clamp(min=floor) if floor > 0 else torch.ones_like(std)) / self.scale)
 
     def forward(self, features: Tensor) -> Tensor:
         """Standardise (..., F)."""
@@ -64,7 +77,7 @@ class SliceBagClassifier(nn.Module):
         super().__init__()
         self.backbone = backbone
         features = backbone.num_features
-        self.norm = FeatureNorm(features)
+        self.norm = FeatureNorm(backbone.widths)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
             self.pooling: nn.Module = AttentionPooling(features) if pooling == "attention" else MeanPooling()
@@ -84,9 +97,14 @@ class SliceBagClassifier(nn.Module):
         pooled: Tensor = self.backbone(images)
         return pooled
 
+    def pooled(self, features: Tensor, mask: Tensor) -> Tensor:
+        """Standardised features (B, F) of bags of slice features (B, N, F) with a mask (B, N), before the head."""
+        found: Tensor = self.pooling(self.norm(features), mask)
+        return found
+
     def classify(self, features: Tensor, mask: Tensor) -> Tensor:
-        """Logits (B, L) of bags of features (B, N, F) with a mask (B, N) of slices that are there."""
-        logits: Tensor = self.head(self.pooling(self.norm(features), mask))
+        """Logits (B, L) of bags of slice features (B, N, F) with a mask (B, N) of slices that are there."""
+        logits: Tensor = self.head(self.pooled(features, mask))
         return logits
 
     def forward(self, slices: Tensor, mask: Tensor) -> Tensor:

@@ -26,11 +26,17 @@ class TimmBackbone(Backbone):
         )
         self.network = network
         self.num_features = int(getattr(network, "head_hidden_size", None) or network.num_features)
+        self.widths = (self.num_features,)
 
     @property
     def stage_names(self) -> list[str]:
         """Modules that timm names as the ends of its stages."""
         return [str(info["module"]) for info in self.network.feature_info]
+
+    @property
+    def tap_modules(self) -> list[str]:
+        """The module that timm names as the end of its last stage."""
+        return [f"network.{self.stage_names[-1]}"]
 
     def feature_maps(self, images: Tensor) -> dict[str, Tensor]:
         """Stage name to map, shape (B, C, h, w) each, of normalised images (B, 3, H, W)."""
@@ -57,6 +63,10 @@ class TimmBackbone(Backbone):
         """Timm's own pooling before its head, shape (B, F)."""
         pooled: Tensor = self.network.forward_head(last_map, pre_logits=True)
         return pooled
+
+    def tapped(self, images: Tensor) -> list[Tensor]:
+        """The one tap of a timm network."""
+        return [self.pool(self.last_map(images))]
 
     def layer_groups(self) -> GroupedParameters:
         """Parameters in timm's coarse groups, from stem to top."""

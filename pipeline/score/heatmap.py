@@ -49,7 +49,9 @@ def attended_slice(scorer: Scorer, slices: Tensor) -> int:
 
 
 def grad_cam(scorer: Scorer, image: Tensor, label: int) -> npt.NDArray[np.float32]:
-    """Grad-CAM of a class at the last stage, shape (S, S), 0..1, larger where it speaks for the class.
+    """Grad-CAM of a class, shape (S, S), 0..1, larger where it speaks for the class.
+
+    It is taken at each stage whose features the head reads, and added up: each is in units of the logit.
 
     Args:
         image: One slice (C, S, S) in [0, 1].
@@ -59,10 +61,12 @@ def grad_cam(scorer: Scorer, image: Tensor, label: int) -> npt.NDArray[np.float3
         Selvaraju et al. 2017, by MONAI, without its default normaliser, which turns the scale over.
     """
     network = _OneSlice(scorer.classifier).eval()
-    layer = f"classifier.backbone.stages.{scorer.classifier.backbone.stage_names[-1]}"
-    cam = GradCAM(nn_module=network, target_layers=layer, postprocessing=lambda heat: heat)
-    heat = cam(x=image[None].expand(-1, 3, -1, -1).to(scorer.device), class_idx=label)[0, 0]
-    values: npt.NDArray[np.float32] = torch.as_tensor(heat).detach().cpu().numpy().astype(np.float32)
+    values: npt.NDArray[np.float32] = np.zeros(image.shape[-2:], np.float32)
+    for tap in scorer.classifier.backbone.tap_modules:
+        layer = f"classifier.backbone.{tap}"
+        cam = GradCAM(nn_module=network, target_layers=layer, postprocessing=lambda heat: heat)
+        heat = cam(x=image[None].expand(-1, 3, -1, -1).to(scorer.device), class_idx=label)[0, 0]
+        values += torch.as_tensor(heat).detach().cpu().numpy().astype(np.float32)
     top = values.max()
     return values / top if top > 0 else np.zeros_like(values)
 

@@ -8,7 +8,7 @@ from torchvision import models as tv
 from models.backbones import build_backbone, set_variant
 from models.errors import ModelError, UnknownNameError
 from models.families import ARCHITECTURES, IMAGENET_MEAN, IMAGENET_STD
-from models.weights import source_names
+from models.state_names import source_names
 
 QUIET = {name: {"init_weights": False} for name in ("googlenet", "inception_v3")}  # else torchvision warns
 SMALL = ("resnet18", "squeezenet1_1", "shufflenet_v2_x0_5", "mobilenet_v3_small")
@@ -171,6 +171,37 @@ def test_a_cut_ends_with_the_map_of_its_stage():
         torch.testing.assert_close(cut(images), expected)
     assert (cut.num_features, cut.name, cut.stage_names[-1]) == (256, "resnet18@layer3", "layer3")
     assert not any("layer4" in key for key in cut.state_dict())
+
+
+@pytest.mark.parametrize(
+    ("name", "stages"),
+    [
+        ("resnet18@layer1+layer3", ["layer1", "layer3"]),
+        ("resnet18@all", ["layer1", "layer2", "layer3", "layer4"]),
+    ],
+)
+def test_joined_stages_are_the_pooled_maps_side_by_side(name, stages):
+    whole, joined = build_backbone("resnet18", seed=2).eval(), build_backbone(name, seed=2).eval()
+    images = photograph(64)
+    with torch.inference_mode():
+        maps = whole.feature_maps(images)
+        torch.testing.assert_close(joined(images), torch.cat([maps[s].mean(dim=(2, 3)) for s in stages], dim=1))
+    assert joined.widths == tuple(maps[s].shape[1] for s in stages)
+    assert joined.num_features == sum(joined.widths)
+    assert joined.stage_names[-1] == stages[-1]
+
+
+def test_joined_stages_end_with_what_the_neck_makes_of_the_top():
+    whole, joined = build_backbone("convnext_tiny", seed=1).eval(), build_backbone("convnext_tiny@all", seed=1).eval()
+    images = photograph(64)
+    with torch.inference_mode():
+        torch.testing.assert_close(joined(images)[:, -joined.widths[-1] :], whole(images))
+
+
+@pytest.mark.parametrize("name", ["resnet18@layer2+layer1", "resnet18@layer1+layer1"])
+def test_joined_stages_are_named_once_and_in_order(name):
+    with pytest.raises(ModelError, match="from stem to top"):
+        build_backbone(name)
 
 
 def test_a_cut_below_the_top_has_no_neck_and_one_at_the_top_keeps_it():

@@ -20,7 +20,7 @@ def random_slices(*shape, seed=0):
 
 def test_feature_norm_is_the_formula_of_its_docstring():
     """Feature 1 has mean 2 and std 1, feature 2 mean 10 and std 0, feature 3 mean 0 and std 2: mean std 1."""
-    norm = FeatureNorm(3)
+    norm = FeatureNorm([3])
     norm.fit(torch.tensor([[1.0, 10.0, -2.0], [3.0, 10.0, 2.0]]))
     torch.testing.assert_close(norm.mean, torch.tensor([2.0, 10.0, 0.0]))
     torch.testing.assert_close(norm.std, torch.tensor([1.0, FeatureNorm.FLOOR, 2.0]))
@@ -29,13 +29,13 @@ def test_feature_norm_is_the_formula_of_its_docstring():
 
 
 def test_feature_norm_of_constant_features_only_centres():
-    norm = FeatureNorm(2)
+    norm = FeatureNorm([2])
     norm.fit(torch.tensor([[5.0, -1.0], [5.0, -1.0]]))
     torch.testing.assert_close(norm(torch.tensor([[6.0, 0.0]])), torch.tensor([[1.0, 1.0]]))
 
 
 def test_feature_norm_takes_a_single_row():
-    norm = FeatureNorm(2)
+    norm = FeatureNorm([2])
     norm.fit(torch.tensor([[5.0, -1.0]]))
     assert norm(torch.tensor([[5.0, -1.0]])).tolist() == [[0.0, 0.0]]
 
@@ -108,3 +108,12 @@ def test_the_seed_decides_the_pooling_and_the_global_generator_is_left_alone():
     assert torch.equal(torch.get_rng_state(), before)
     assert torch.equal(one, same)
     assert not torch.equal(one, other)
+
+
+def test_taps_of_any_width_have_equal_shares_of_the_energy_and_512_together():
+    norm = FeatureNorm([4, 12])
+    rows = torch.randn(4000, 16, generator=torch.Generator().manual_seed(0)) * torch.linspace(0.1, 9, 16) + 3
+    norm.fit(rows)
+    energy = norm(rows).square().mean(dim=0)
+    torch.testing.assert_close(energy[:4].sum(), torch.tensor(256.0), rtol=1e-4, atol=0)
+    torch.testing.assert_close(energy[4:].sum(), torch.tensor(256.0), rtol=1e-4, atol=0)

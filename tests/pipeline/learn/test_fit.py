@@ -74,7 +74,7 @@ def test_the_norm_has_the_training_features_statistics(bench):
     made = bench(slices=3)
     run(made, [Phase("probe", ("head",), cached=True, optimizer="lbfgs", weight_decay=1.0, epochs=1)])
     bags = extract(made.classifier, made.train.store, made.train.contents, device=CPU)
-    expected = FeatureNorm(bags.features.shape[2])
+    expected = FeatureNorm([bags.features.shape[2]])
     expected.fit(bags.features[bags.mask])
     torch.testing.assert_close(made.classifier.norm.mean, expected.mean)
     torch.testing.assert_close(made.classifier.norm.std, expected.std)
