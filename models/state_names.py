@@ -4,12 +4,20 @@ from collections.abc import Mapping
 from itertools import takewhile
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.backbones import Backbone
 from models.families import ARCHITECTURES
 
 StateDict = Mapping[str, Tensor]
+
+
+def on_meta(name: str) -> nn.Module:
+    """Torchvision's own network, head and all, without memory for its weights."""
+    architecture = ARCHITECTURES[name]
+    unused = {"init_weights": False} if "init_weights" in architecture.options else {}
+    with torch.device("meta"):
+        return architecture.builder(weights=None, **{**architecture.options, **unused})
 
 
 def missing_stages(backbone: Backbone, state: StateDict) -> list[str]:
@@ -38,15 +46,9 @@ def source_names(backbone: Backbone) -> dict[str, tuple[str, str]]:
         }  # fmt: skip
     base = backbone.name.partition("@")[0]
     architecture = ARCHITECTURES[base]
-    with torch.device("meta"):
-        original = architecture.builder(
-            weights=None,
-            **{**architecture.options, "init_weights": False}
-            if "init_weights" in architecture.options
-            else architecture.options,
-        )
-        stages = dict(architecture.stages(original))
-        neck = architecture.neck(original)
+    original = on_meta(base)
+    stages = dict(architecture.stages(original))
+    neck = architecture.neck(original)
     names = {id(tensor): name for name, tensor in original.state_dict(keep_vars=True).items()}
     table: dict[str, tuple[str, str]] = {}
     for stage in backbone.stage_names:
