@@ -62,10 +62,10 @@ class Encoder:
 
         Logits are divided by the temperature; without classes L is 1 and they mean nothing.
         """
-        parts = [
-            self._pooled(extract(self.classifier, store, contents[at : at + CHUNK], device=self.device, progress=progress))
-            for at in range(0, len(contents), CHUNK)
-        ]  # fmt: skip
+        parts = []
+        for at in range(0, len(contents), CHUNK):
+            chunk = contents[at : at + CHUNK]
+            parts.append(self._pooled(extract(self.classifier, store, chunk, device=self.device, progress=progress)))
         return np.concatenate([part[0] for part in parts]), np.concatenate([part[1] for part in parts])
 
     def _pooled(self, bags: FeatureBags) -> tuple[Floats, Floats]:

@@ -11,7 +11,7 @@ import numpy as np
 
 from models.bundle import SUMS
 from pipeline.config import Config, Task
-from pipeline.errors import ConfigError, LabelsError, LeakageError, Reason, RefusedError, SourceError
+from pipeline.errors import LabelsError, LeakageError, Reason, RefusedError, SourceError
 from pipeline.ingest.archives import workspace_archives
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
@@ -28,6 +28,21 @@ Role = Literal["reference", "incoming"]
 Source = Literal["folder", "labels", "bundle"]
 TABLES = frozenset({".csv", ".tsv"})
 MOST_SCANS = 2000
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """What a comparison runs with.
+
+    Attributes:
+        config: Seed, device, label column; without a bundle the backbone and the preparation too.
+        workspace: Of the catalogue and the caches.
+        watch: Told of progress.
+    """
+
+    config: Config
+    workspace: Workspace
+    watch: Watch
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,57 +96,46 @@ def source_of(path: Path) -> Source:
     return "labels" if path.suffix.lower() in TABLES and path.is_file() else "folder"
 
 
-def find_side(
-    role: Role, path: Path, site: str, *, config: Config, task: Task, workspace: Workspace, watch: Watch
-) -> FoundSide:
+def find_side(role: Role, path: Path, site: str, *, task: Task, setting: Setting) -> FoundSide:
     """Ingest one side.
 
     Args:
         role: Which side it is.
         path: A folder, a single file or a labels.csv.
-        site: Only rows of this site; empty for all.
-        config: For the label column.
+        site: Only rows of this site of a labels.csv; empty for all.
         task: Whether several labels may stand in one cell.
-        workspace: Of the catalogue.
-        watch: Told of progress.
+        setting: What the comparison runs with.
 
     Raises:
-        ConfigError: If a site is named for something that has no sites.
         SourceError, LabelsError: If it is missing, makes no sense or holds no series that can be read.
     """
     if source_of(path) == "labels":
-        side = _of_labels(role, path, site, config, task, workspace, watch)
-    elif site:
-        raise ConfigError(f"--{role}-site {site}: only a labels.csv names sites")
+        side = _of_labels(role, path, site, task, setting)
     else:
-        side = _of_folder(role, path, workspace, watch)
+        side = _of_folder(role, path, setting)
     if not side.members:
         codes = ", ".join(f"{count} {code}" for code, count in side.refused.items())
         raise SourceError(f"{path}: no series that can be read ({codes or 'nothing found'})")
     return side
 
 
-def _of_folder(role: Role, path: Path, workspace: Workspace, watch: Watch) -> FoundSide:
-    with contextlib.closing(Catalog(workspace.catalog_url)) as catalog:
-        places = workspace_archives(workspace, everywhere=False)
-        progress = watch.count(f"reading headers, {role}", 0)
+def _of_folder(role: Role, path: Path, setting: Setting) -> FoundSide:
+    with contextlib.closing(Catalog(setting.workspace.catalog_url)) as catalog:
+        places = workspace_archives(setting.workspace, everywhere=False)
+        progress = setting.watch.count(f"reading headers, {role}", 0)
         refs = scan_sources([path], catalog=catalog, progress=progress, archives=places)
     refused = Counter(_code(ref) for ref in refs if ref.status == "refused")
     members = tuple(Member(ref, _patient(ref)) for ref in refs if ref.status == "ok")
     return _each_once(FoundSide(role, "folder", members, sum(refused.values()) + len(members), refused))
 
 
-def _of_labels(
-    role: Role, path: Path, site: str, config: Config, task: Task, workspace: Workspace, watch: Watch
-) -> FoundSide:
-    rows = read_labels(path, label_column=config.label_column, task=task)
+def _of_labels(role: Role, path: Path, site: str, task: Task, setting: Setting) -> FoundSide:
+    rows = read_labels(path, label_column=setting.config.label_column, task=task)
     if site:
         rows = _of_site(path, rows, site)
-    joined = join_series(path, rows, find_series(rows, workspace, watch))
+    joined = join_series(path, rows, find_series(rows, setting.workspace, setting.watch))
     refused = Counter(_code(ref) for _, ref in joined if ref.status != "ok")
-    members = tuple(
-        Member(ref, row.patient or _patient(ref), row.labels) for row, ref in joined if ref.status == "ok"
-    )  # fmt: skip
+    members = tuple(Member(ref, row.patient or _patient(ref), row.labels) for row, ref in joined if ref.status == "ok")
     return _each_once(FoundSide(role, "labels", members, len(joined), refused))
 
 
