@@ -1,10 +1,12 @@
-"""Small variations of training images that leave the finding in place."""
+"""The policy `basic`: small variations of training images that leave the finding in place."""
 
 import math
 
 import torch
 from torch import Tensor
-from torch.nn import functional
+
+from pipeline.prepare.augment.acquisition import per_bag
+from pipeline.prepare.augment.geometry import affine
 
 ROTATION_DEGREES = 8.0
 SHIFT = 0.05
@@ -13,7 +15,7 @@ GAMMA = 0.25
 CONTRAST = 0.15
 
 
-def augment(slices: Tensor, generator: torch.Generator) -> Tensor:
+def basic(slices: Tensor, generator: torch.Generator) -> Tensor:
     """Rotate, shift, zoom and change gamma and contrast, with one draw for all slices of a bag.
 
     Nothing is mirrored: left and right mean something in a body.
@@ -25,7 +27,7 @@ def augment(slices: Tensor, generator: torch.Generator) -> Tensor:
     Returns:
         Bags of the same shape, in [0, 1].
     """
-    bags, count, channels, size, _ = slices.shape
+    bags = len(slices)
 
     def draw(limit: float) -> Tensor:
         return (torch.rand(bags, generator=generator) * 2 - 1) * limit
@@ -34,10 +36,7 @@ def augment(slices: Tensor, generator: torch.Generator) -> Tensor:
     theta = torch.zeros(bags, 2, 3)
     theta[:, 0, 0], theta[:, 0, 1], theta[:, 0, 2] = angle.cos() * zoom, -angle.sin() * zoom, draw(SHIFT)
     theta[:, 1, 0], theta[:, 1, 1], theta[:, 1, 2] = angle.sin() * zoom, angle.cos() * zoom, draw(SHIFT)
-    grid = functional.affine_grid(theta.to(slices.device), [bags, 1, size, size], align_corners=False)
-    flat = slices.reshape(bags, count * channels, size, size)
-    moved = functional.grid_sample(flat, grid, mode="bilinear", padding_mode="border", align_corners=False)
-    gamma = (1 + draw(GAMMA)).to(slices.device).view(bags, 1, 1, 1)
-    contrast = (1 + draw(CONTRAST)).to(slices.device).view(bags, 1, 1, 1)
+    moved = affine(slices, theta)
+    gamma, contrast = per_bag(1 + draw(GAMMA), slices), per_bag(1 + draw(CONTRAST), slices)
     varied = (moved.clamp(1e-4, 1) ** gamma - 0.5) * contrast + 0.5
-    return varied.clamp(0, 1).reshape(slices.shape)
+    return varied.clamp(0, 1)
