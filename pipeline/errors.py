@@ -124,3 +124,7 @@ class PacsError(PipelineError, ConnectionError):
 
 class TrainingError(PipelineError, ArithmeticError):
     """Training that went wrong, such as a loss that is not a number."""
+
+
+class DivergedError(TrainingError):
+    """A loss that is not a number; the message says at which step."""

@@ -25,6 +25,9 @@ class Progress:
         history: One row an epoch.
         best: Best validation figures (AUROC rounded to 3 decimals, then minus the loss) and the state that had them.
         optimizer: The optimizer's state in mid-phase.
+        term: What an alignment term has learned.
+        notes: What the report must tell of the run.
+        path: Validation losses of the current row of phases from simple to complex.
     """
 
     phase: int = 0
@@ -33,6 +36,18 @@ class Progress:
     history: list[EpochRow] = field(default_factory=list)
     best: tuple[tuple[float, float], dict[str, Any]] | None = None
     optimizer: dict[str, Any] | None = None
+    term: dict[str, Any] | None = None
+    notes: list[str] = field(default_factory=list)
+    path: list[float] = field(default_factory=list)
+
+    def path_ends(self) -> bool:
+        """Whether the last two steps of a path both failed to reach the lowest validation loss before them.
+
+        Along a path of penalties from strong to weak, the validation loss of a convex head falls and then rises; two
+        rises in a row are past its lowest point, so that what is left out could not have been chosen. Noise is no
+        part of this rule: a slow fall within the noise goes on, and may yet end below it.
+        """
+        return len(self.path) >= 3 and min(self.path[-2:]) >= min(self.path[:-2])
 
     def offer(self, classifier: SliceBagClassifier, auroc: float, loss: float, noise: float | None = None) -> bool:
         """Keep a copy of the classifier's state if it is the best so far, and say whether it is.
@@ -83,6 +98,9 @@ class Checkpoint:
             "history": [(r.phase, r.epoch, r.train_loss, r.val_loss, r.val_auroc) for r in progress.history],
             "best": progress.best,
             "optimizer": progress.optimizer,
+            "term": progress.term,
+            "notes": progress.notes,
+            "path": progress.path,
             "state": classifier.state_dict(),
         }
         with whole_file(self.path, mode="wb") as file:
@@ -101,6 +119,9 @@ class Checkpoint:
             history=[EpochRow(*row) for row in record["history"]],
             best=record["best"],
             optimizer=record["optimizer"],
+            term=record.get("term"),  # files of earlier versions lack what follows
+            notes=record.get("notes", []),
+            path=record.get("path", []),
         )
 
     def remove(self) -> None:

@@ -4,46 +4,28 @@ For every phase: train its groups, look at the validation set after each epoch, 
 longer gets better, and write a checkpoint from which a killed run goes on.
 """
 
-import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import torch
-from sklearn.metrics import roc_auc_score
-from torch import Tensor
 
-from models.classifier import SliceBagClassifier, pack
+from models.classifier import SliceBagClassifier
 from models.strategies.phase import Phase
 from pipeline.config import Config
-from pipeline.errors import TrainingError
+from pipeline.errors import DivergedError, TrainingError
 from pipeline.evaluate.plots import EpochRow
-from pipeline.learn.batches import Bags, iterate
+from pipeline.learn.align import AlignmentTerm
 from pipeline.learn.checkpoint import Checkpoint, Progress
-from pipeline.learn.device import mixed
 from pipeline.learn.features import FeatureBags, extract
-from pipeline.learn.objective import class_weights, loss_sum, probabilities, row_losses
-from pipeline.learn.optimiser import make_optimizer, set_rate, train_groups
-from pipeline.prepare.augment import augment
-from pipeline.prepare.cache import SampleStore
+from pipeline.learn.objective import class_weights
+from pipeline.learn.optimiser import make_optimizer, train_groups
+from pipeline.learn.sets import LabelledSet, UnlabelledSet
+from pipeline.learn.steps import Epoch, Steps
+from pipeline.learn.validation import Figures, macro_auroc, validate
 from pipeline.watch import Watch
 
-MICRO_SLICES = 32
+__all__ = ["NORM_CASES", "Fit", "LabelledSet", "UnlabelledSet", "macro_auroc"]
+
 NORM_CASES = 512
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class LabelledSet:
-    """One side of the split.
-
-    Attributes:
-        store: Where the samples are.
-        contents: n content hashes.
-        targets: Indicators (n, L), float32.
-    """
-
-    store: SampleStore
-    contents: tuple[str, ...]
-    targets: Tensor
 
 
 class Fit:
@@ -56,6 +38,15 @@ class Fit:
         device: Where the network runs.
         checkpoint: Where progress is kept.
         watch: Where progress is told.
+        target: Unlabelled scans: what `term` compares the training scans with, and what self-supervised phases
+            learn from.
+        term: Added to the cross-entropy of every step of the phases that are not cached.
+
+    Attributes:
+        notes: What the report must tell of the run, such as where it diverged; of the whole run, also after a resume.
+
+    Raises:
+        TrainingError: For a term without target scans.
     """
 
     def __init__(
@@ -68,11 +59,18 @@ class Fit:
         device: torch.device,
         checkpoint: Checkpoint,
         watch: Watch,
+        target: UnlabelledSet | None = None,
+        term: AlignmentTerm | None = None,
     ) -> None:
+        if term is not None and (target is None or not target.contents):
+            raise TrainingError("alignment: no target scans were given; name the site in target_sites")
         self.classifier, self.train, self.val, self.config, self.device = classifier, train, val, config, device
-        self.checkpoint, self.watch = checkpoint, watch
-        self.weights = class_weights(train.targets, config.task).to(device)
+        self.checkpoint, self.watch, self.target, self.term = checkpoint, watch, target, term
+        weights = class_weights(train.targets, config.task)
+        self.weights = weights
+        self.steps = Steps(classifier, train, weights.to(device), config, device, watch, target, term)
         self.cached: tuple[FeatureBags, FeatureBags] | None = None
+        self.notes: list[str] = []
 
     def run(self, phases: Sequence[Phase]) -> list[EpochRow]:
         """Go through the phases.
@@ -85,15 +83,53 @@ class Fit:
         """
         self.classifier.to(self.device).to(memory_format=torch.channels_last)
         progress = self.checkpoint.load(self.classifier) or Progress()
-        if progress.phase == 0 and progress.epoch == 0 and phases[0].start == "pretrained":
-            self._fit_norm(phases[0].cached)
+        self.notes = progress.notes
+        if self.term is not None:
+            self.term.to(self.device)
+            if progress.term is not None:
+                self.term.load_state_dict(progress.term)
+        first = phases[0]
+        fresh = progress.phase == 0 and progress.epoch == 0
+        if fresh and first.start == "pretrained" and first.objective == "supervised":
+            self._fit_norm(first.cached)
         for number in range(progress.phase, len(phases)):
-            self._run_phase(phases[number], number, progress)
+            self._run_phase(phases, number, progress)
             progress.phase, progress.epoch, progress.worse, progress.optimizer = number + 1, 0, 0, None
-            self.classifier.load_state_dict(progress.best_state())
-            self.checkpoint.save(self.classifier, progress)
+            self._save(progress)
+        self.classifier.load_state_dict(progress.best_state())
         self.classifier.eval()
         return progress.history
+
+    def _save(self, progress: Progress) -> None:
+        progress.term = self.term.state_dict() if self.term is not None else None
+        self.checkpoint.save(self.classifier, progress)
+
+    def _run_phase(self, phases: Sequence[Phase], number: int, progress: Progress) -> None:
+        phase = phases[number]
+        if phase.objective == "self_supervised":
+            self._pretrain(phase, number, progress)
+            self._fit_norm(number + 1 < len(phases) and phases[number + 1].cached)
+            return
+        if phase.beyond_noise and progress.path_ends():
+            self.watch.note(f"{phase.name}: left out, the two before it lowered the validation loss no further")
+            return
+        self._train_phase(phase, number, progress)
+        self.classifier.load_state_dict(progress.best_state())
+
+    def _pretrain(self, phase: Phase, number: int, progress: Progress) -> None:
+        """Train the backbone without labels; what was known of the old features is dropped."""
+        from pipeline.learn.self_supervised import pretrain
+
+        pretrain(
+            self.classifier,
+            self.target or UnlabelledSet(self.train.store, self.train.contents),
+            phase=phase,
+            config=self.config,
+            device=self.device,
+            watch=self.watch,
+            checkpoint=self.checkpoint.beside(f"pretraining-{number}"),
+        )
+        self.cached, progress.best, progress.path = None, None, []
 
     def _fit_norm(self, whole: bool) -> None:
         contents = self.train.contents if whole else self.train.contents[:: 1 + len(self.train.contents) // NORM_CASES]
@@ -111,150 +147,69 @@ class Fit:
             progress=bar,
         )
 
-    def _run_phase(self, phase: Phase, number: int, progress: Progress) -> None:
+    def _train_phase(self, phase: Phase, number: int, progress: Progress) -> None:
         train_groups(self.classifier, phase)
-        optimizer = make_optimizer(self.classifier, phase, self.config)
+        extra = self.term.parameters() if self.term is not None and not phase.cached else []
+        optimizer = make_optimizer(self.classifier, phase, self.config, extra)
         if progress.optimizer is not None:
             optimizer.load_state_dict(progress.optimizer)
         if phase.cached and self.cached is None:
             self.cached = (self._extract(self.train.contents, "features"), self._extract(self.val.contents, "features"))
         epochs = phase.epochs or self.config.epochs
-        for epoch in range(progress.epoch, epochs):
+        for index in range(progress.epoch, epochs):
             if progress.worse >= self.config.patience:
                 return
-            train_groups(self.classifier, phase)
-            if phase.cached:
-                train_loss = self._full_batch_step(phase, optimizer)
-            else:
-                train_loss = self._pass_over_batches(phase, optimizer, epoch / epochs, 1 / epochs, (number, epoch))
-            val_loss, val_auroc, error = self._validate(phase) if math.isfinite(train_loss) else (math.nan,) * 3
-            if not math.isfinite(val_loss):
-                if progress.best is None:
-                    raise TrainingError(
-                        f"phase {phase.name}, epoch {epoch + 1}: the loss is not a number; lower the learning rate"
-                    )
+            groups = phase.trained(index, epochs)
+            train_groups(self.classifier, phase, groups)
+            try:
+                train_loss = self._epoch(Epoch(phase, number, index, epochs), optimizer)
+                figures = self._validate(phase)
+            except DivergedError as error:
+                self._diverged(f"phase {phase.name}, epoch {index + 1}, {error}", progress)
                 return
-            row = EpochRow(phase.name, epoch + 1, train_loss, val_loss, val_auroc)
-            progress.history.append(row)
-            self.watch.note(
-                f"{row.phase}, epoch {row.epoch}: train loss {train_loss:.4f}, "
-                f"validation loss {val_loss:.4f}, AUROC {val_auroc:.4f}"
-            )
-            better = progress.offer(self.classifier, val_auroc, val_loss, error if phase.beyond_noise else None)
-            progress.worse = 0 if better else progress.worse + 1
-            progress.epoch = epoch + 1
+            better = self._record(phase, index, train_loss, figures, progress)
+            progress.worse = 0 if better or set(groups) != set(phase.groups) else progress.worse + 1
+            progress.epoch = index + 1
             if not phase.cached:
                 progress.optimizer = optimizer.state_dict()
-                self.checkpoint.save(self.classifier, progress)
+                self._save(progress)
 
-    def _full_batch_step(self, phase: Phase, optimizer: torch.optim.Optimizer) -> float:
-        """One L-BFGS step over all cached features: minimises mean loss + lambda/2 ||W||^2."""
+    def _epoch(self, epoch: Epoch, optimizer: torch.optim.Optimizer) -> float:
+        if not epoch.phase.cached:
+            return self.steps.one_epoch(epoch, optimizer)
         if self.cached is None:
-            raise TrainingError(f"phase {phase.name}: full-batch steps need cached features")
-        bags = self.cached[0]
-        features, mask = bags.features.to(self.device), bags.mask.to(self.device)
-        targets = self.train.targets.to(self.device)
-        matrices = [p for p in self.classifier.parameters() if p.requires_grad and p.ndim > 1]
-        last = [float("nan")]
+            raise TrainingError(f"phase {epoch.phase.name}: full-batch steps need cached features")
+        return self.steps.full_batch(epoch.phase, optimizer, self.cached[0])
 
-        def closure() -> float:
-            optimizer.zero_grad()
-            total, divisor = loss_sum(self.classifier.classify(features, mask), targets, self.weights, self.config.task)
-            mean = total / divisor
-            last[0] = float(mean.detach())
-            penalised: Tensor = mean + phase.weight_decay / 2 * sum((p**2).sum() for p in matrices)
-            penalised.backward()
-            return float(penalised.detach())
+    def _record(self, phase: Phase, index: int, train_loss: float, figures: Figures, progress: Progress) -> bool:
+        row = EpochRow(phase.name, index + 1, train_loss, figures.loss, figures.auroc)
+        progress.history.append(row)
+        progress.path = [*progress.path, figures.loss] if phase.beyond_noise else []
+        self.watch.note(
+            f"{row.phase}, epoch {row.epoch}: train loss {train_loss:.4f}, "
+            f"validation loss {figures.loss:.4f}, AUROC {figures.auroc:.4f}"
+        )
+        return progress.offer(
+            self.classifier, figures.auroc, figures.loss, figures.error if phase.beyond_noise else None
+        )
 
-        optimizer.step(closure)
-        return last[0]
+    def _diverged(self, where: str, progress: Progress) -> None:
+        """Record where a phase ended before its time; its last good state is taken up.
 
-    def _pass_over_batches(
-        self,
-        phase: Phase,
-        optimizer: torch.optim.Optimizer,
-        start: float,
-        share: float,
-        place: tuple[int, int],
-    ) -> float:
-        """One epoch of AdamW steps; a step's bags go through the network in parts, so that memory stays flat."""
-        seed = self.config.seed * 1_000_003 + place[0] * 1009 + place[1]
-        generator = torch.Generator().manual_seed(seed)
-        order: list[int] = torch.randperm(len(self.train.contents), generator=generator).tolist()
-        size = self.config.batch_size
-        if phase.batch_norm == "train" and len(order) % size == 1 and len(order) > 1:
-            order.pop()  # batch norm has no statistics of a batch of one; another epoch leaves another scan out
-        bar = self.watch.bar(f"{phase.name}, epoch {place[1] + 1}", len(order))
-        steps = math.ceil(len(order) / size)
-        total = divisor = 0.0
-        devices = [self.device] if self.device.type == "cuda" else []
-        with torch.random.fork_rng(devices=devices):
-            torch.manual_seed(seed)  # dropout and stochastic depth draw from the global generator
-            for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
-                set_rate(optimizer, start + share * (step + 0.5) / steps)
-                optimizer.zero_grad()
-                slices = augment(bags.slices, generator) if self.config.augment != "none" else bags.slices
-                part_total, part_divisor = self._backward(slices, bags)
-                if not math.isfinite(part_total):
-                    return part_total
-                optimizer.step()
-                total, divisor = total + part_total, divisor + part_divisor
-                bar(len(bags.index))
-        return total / divisor
+        Raises:
+            TrainingError: If there is none.
+        """
+        if progress.best is None:
+            raise TrainingError(f"{where}; lower the learning rate")
+        self.notes.append(f"{where}; the phase ended there and the best state before it was kept")
+        self.watch.note(self.notes[-1])
 
-    def _backward(self, slices: Tensor, bags: Bags) -> tuple[float, float]:
-        targets = self.train.targets[bags.index].to(self.device)
-        _, whole = loss_sum(torch.zeros_like(targets), targets, self.weights, self.config.task)
-        per_part = max(1, MICRO_SLICES // slices.shape[1])
-        total = 0.0
-        for n in range(0, len(slices), per_part):
-            mask = bags.mask[n : n + per_part]
-            part = slices[n : n + per_part][mask].to(self.device)
-            with mixed(self.device, self.config.precision):
-                found = self.classifier.features(part)
-            mask = mask.to(self.device)
-            logits = self.classifier.classify(pack(found, mask), mask)
-            value, _ = loss_sum(logits, targets[n : n + per_part], self.weights, self.config.task)
-            (value / whole).backward()
-            total += float(value.detach())
-        return total, float(whole)
-
-    @torch.no_grad()
-    def _validate(self, phase: Phase) -> tuple[float, float, float]:
-        """Validation loss, macro AUROC and the loss's standard error; all NaN where a logit is."""
-        self.classifier.eval()
-        if phase.cached and self.cached is not None:
-            bags = self.cached[1]
-            logits = self.classifier.classify(bags.features.to(self.device), bags.mask.to(self.device)).cpu()
-        else:
-            logits = self._forward_val()
-        if not bool(logits.isfinite().all()):
-            return math.nan, math.nan, math.nan
-        rows = row_losses(logits, self.val.targets, self.weights.cpu(), self.config.task)
-        error = float(rows.std(correction=0)) / math.sqrt(len(rows))
-        return float(rows.mean()), macro_auroc(probabilities(logits, self.config.task), self.val.targets), error
-
-    def _forward_val(self) -> Tensor:
-        count = len(self.val.contents)
-        per_part = max(1, MICRO_SLICES // self.val.store.preparation.slices)
-        parts: list[Tensor] = []
-        for bags in iterate(self.val.store, self.val.contents, range(count), per_part):
-            mask = bags.mask.to(self.device)
-            with mixed(self.device, self.config.precision):
-                found = self.classifier.features(bags.slices[bags.mask].to(self.device))
-            parts.append(self.classifier.classify(pack(found, mask), mask).cpu())
-        return torch.cat(parts)
-
-
-def macro_auroc(probability: Tensor, targets: Tensor) -> float:
-    """Mean over the classes of the one-versus-rest AUROC; classes that all or no rows have are left out.
-
-    Returns:
-        The mean, or 0.5 if no class can be measured.
-    """
-    values = [
-        float(roc_auc_score(targets[:, c].numpy(), probability[:, c].numpy()))
-        for c in range(targets.shape[1])
-        if 0 < int(targets[:, c].sum()) < len(targets)
-    ]
-    return sum(values) / len(values) if values else 0.5
+    def _validate(self, phase: Phase) -> Figures:
+        return validate(
+            self.classifier,
+            self.val,
+            cached=self.cached[1] if phase.cached and self.cached is not None else None,
+            weights=self.weights,
+            config=self.config,
+            device=self.device,
+        )

@@ -11,12 +11,14 @@ from sklearn.metrics import roc_auc_score
 from models.classifier import FeatureNorm
 from models.strategies import STRATEGIES
 from models.strategies.phase import Phase, group_names
-from pipeline.errors import PipelineError, TrainingError
+from pipeline.errors import DivergedError, PipelineError, TrainingError
 from pipeline.learn import fit as module
+from pipeline.learn import parts, steps
 from pipeline.learn.batches import iterate
 from pipeline.learn.features import extract
 from pipeline.learn.fit import macro_auroc
 from pipeline.learn.objective import loss_sum
+from pipeline.learn.validation import Figures
 from pipeline.watch import Watch
 
 CPU = torch.device("cpu")
@@ -130,7 +132,7 @@ def test_a_run_killed_between_probe_and_fine_tuning_goes_on(bench):
 def test_patience_survives_a_kill(bench, monkeypatch):
     """Validation never gets better after the first epoch: with patience 2 the run ends with its third."""
     losses = iter([0.1, 0.5, 0.6, 0.7, 0.8, 0.9])
-    monkeypatch.setattr(module.Fit, "_validate", lambda self, phase: (next(losses), 0.5, 0.0))
+    monkeypatch.setattr(module.Fit, "_validate", lambda self, phase: Figures(next(losses), 0.5, 0.0))
     with pytest.raises(Killed):
         run(bench(epochs=6, patience=2), watch=killer(2))
     _, history = run(bench(epochs=6, patience=2))
@@ -143,7 +145,7 @@ def test_the_best_epoch_is_kept_not_the_last(bench, monkeypatch):
 
     def validate(self, phase):
         states.append(made.state())
-        return next(losses), 0.5, 0.0
+        return Figures(next(losses), 0.5, 0.0)
 
     monkeypatch.setattr(module.Fit, "_validate", validate)
     state, _ = run(made)
@@ -169,7 +171,7 @@ def test_a_batch_larger_than_the_data_set_still_learns(bench):
 def test_every_step_has_the_rate_of_its_middle(bench, monkeypatch):
     """Ten scans in batches of four are three steps an epoch: 1/12, 3/12, ... of two epochs."""
     asked = []
-    monkeypatch.setattr(module, "set_rate", lambda optimizer, done: asked.append(done))
+    monkeypatch.setattr(steps, "set_rate", lambda optimizer, done, schedule: asked.append(done))
     run(bench(train=10, batch_size=4, epochs=2))
     assert asked == pytest.approx([n / 12 for n in (1, 3, 5, 7, 9, 11)])
 
@@ -179,12 +181,12 @@ def test_parts_of_a_step_give_the_whole_batchs_gradient(bench, monkeypatch, slic
     gradients = []
     for size in (1000, 2):
         made = bench(str(size), slices=slices, train=5)
-        monkeypatch.setattr(module, "MICRO_SLICES", size)
+        monkeypatch.setattr(parts, "MICRO_SLICES", size)
         torch.nn.init.normal_(made.classifier.head.weight, generator=torch.Generator().manual_seed(0))
         made.classifier.eval()
-        fit = made.fit()
+        fit = made.fit().steps
         bags = next(iterate(made.train.store, made.train.contents, range(5), 5))
-        total, divisor = fit._backward(bags.slices, bags)
+        total, divisor = fit.backward(bags.slices, bags)
         logits = made.classifier(bags.slices, bags.mask)
         expected, whole = loss_sum(logits, made.train.targets, fit.weights, "multiclass")
         assert (total, divisor) == (pytest.approx(float(expected.detach()), rel=1e-4), pytest.approx(float(whole)))
@@ -197,40 +199,108 @@ def test_a_loss_that_is_no_number_from_the_start_is_an_error(bench):
     made = bench()
     with torch.no_grad():
         made.classifier.head.bias.fill_(float("nan"))
-    with pytest.raises(TrainingError, match="phase full, epoch 1: the loss is not a number; lower the learning rate"):
+    with pytest.raises(
+        TrainingError, match="phase full, epoch 1, step 1: the loss is not a number; lower the learning rate"
+    ):
         run(made)
 
 
 def test_weights_that_explode_within_an_epoch_are_an_error(bench):
     """The training loss is finite, the validation loss after the last step is not."""
     made = bench(train=4, batch_size=4, epochs=1)
-    with pytest.raises(TrainingError, match="not a number"):
+    with pytest.raises(TrainingError, match="phase full, epoch 1, validation: a logit is not a number"):
         run(made, full(made.classifier, learning_rate=1e20))
 
 
-def test_a_loss_that_is_no_number_later_ends_the_phase_at_its_best(bench, monkeypatch):
+def test_a_loss_that_is_no_number_later_ends_the_phase_at_its_best_and_says_where(bench, monkeypatch):
+    """The second epoch's second step fails; the note is in the checkpoint, too."""
     made, good = bench(epochs=4), []
-    real = module.Fit._pass_over_batches
+    real = steps.Steps.backward
+    calls = []
 
-    def second_fails(self, phase, optimizer, start, share, place):
-        if place[1] == 1:
+    def fifth_fails(self, slices, bags):
+        calls.append(len(bags.index))
+        if len(calls) == 5:
             with torch.no_grad():
                 self.classifier.head.weight.fill_(float("nan"))
-            return float("nan")
-        loss = real(self, phase, optimizer, start, share, place)
-        good.append(made.state())
-        return loss
+        return real(self, slices, bags)
 
-    monkeypatch.setattr(module.Fit, "_pass_over_batches", second_fails)
-    state, history = run(made)
-    assert same(state, good[0])
+    monkeypatch.setattr(steps.Steps, "backward", fifth_fails)
+    noted = []
+    fit = made.fit(Watch(note=lambda text: (noted.append(text), good.append(made.state()))))
+    history = fit.run(full(made.classifier))
+    assert len(calls) == 5
+    assert same(made.state(), good[0])
     assert len(history) == 1
+    where = "phase full, epoch 2, step 2: the loss is not a number"
+    note = f"{where}; the phase ended there and the best state before it was kept"
+    assert fit.notes == [note]
+    assert noted[-1] == note
+    resumed = made.fit()
+    assert resumed.run(full(made.classifier)) == history
+    assert resumed.notes == [note]
+
+
+def test_the_phases_after_a_diverged_one_start_from_the_last_good_state(bench, monkeypatch):
+    made, starts = bench(epochs=1), []
+
+    def diverge(self, epoch, optimizer):
+        starts.append(made.state())
+        if epoch.phase.name == "bad":
+            with torch.no_grad():
+                self.classifier.head.weight.fill_(float("nan"))
+            raise DivergedError("step 1: the loss is not a number")
+        return 0.5
+
+    monkeypatch.setattr(steps.Steps, "one_epoch", diverge)
+    groups = group_names(made.classifier)
+    made.fit().run([Phase("good", groups), Phase("bad", groups), Phase("after", groups)])
+    assert same(starts[2], starts[1])
 
 
 def test_full_batch_steps_without_features_are_an_error(bench):
     made = bench()
+    phase = Phase("x", ("head",), cached=True, optimizer="lbfgs")
     with pytest.raises(TrainingError, match="full-batch steps need cached features"):
-        made.fit()._full_batch_step(Phase("x", ("head",), optimizer="lbfgs"), None)
+        made.fit()._epoch(steps.Epoch(phase, 0, 0, 1), None)
+
+
+def path(losses, monkeypatch, made):
+    """Runs the probe's phases with made-up validation losses; returns the names of those that were trained."""
+    given = iter(losses)
+    monkeypatch.setattr(module.Fit, "_validate", lambda self, phase: Figures(next(given), 0.5, 0.01))
+    history = made.fit().run(STRATEGIES["linear_probe"](made.classifier))
+    return [row.phase for row in history]
+
+
+@pytest.mark.parametrize(
+    ("losses", "count"),
+    [
+        ((0.9, 0.8, 0.7, 0.71, 0.72, 0.1, 0.1, 0.1), 5),  # two rises in a row
+        ((0.9, 0.8, 0.7, 0.71, 0.69, 0.70, 0.71, 0.1), 7),  # one rise, then lower again
+        ((0.90, 0.899, 0.898, 0.897, 0.896, 0.895, 0.894, 0.893), 8),  # a slow fall within the noise goes on
+        ((0.5, 0.6, 0.7, 0.1, 0.1, 0.1, 0.1, 0.1), 3),  # the first is best
+    ],
+)
+def test_the_path_of_penalties_ends_after_two_rises_in_a_row(bench, monkeypatch, losses, count):
+    names = [phase.name for phase in STRATEGIES["linear_probe"](bench().classifier)]
+    assert path(losses, monkeypatch, bench()) == names[:count]
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_leaving_out_the_end_of_the_path_changes_no_convex_heads_choice(bench, monkeypatch, seed):
+    """Overlapping classes, so that weak penalties overfit; beside it the whole path."""
+    results = []
+    for name, ends in (("short", None), ("whole", lambda self: False)):
+        if ends:
+            monkeypatch.setattr("pipeline.learn.checkpoint.Progress.path_ends", ends)
+        made = bench(name, train=40, val=40, seed=seed)
+        flipped = torch.rand(40, generator=torch.Generator().manual_seed(seed)) < 0.3
+        targets = torch.where(flipped[:, None], 1 - made.train.targets, made.train.targets)
+        made.train = dataclasses.replace(made.train, targets=targets)
+        results.append(run(made, STRATEGIES["linear_probe"](made.classifier)))
+    assert same(results[0][0], results[1][0])
+    assert len(results[0][1]) < len(results[1][1]) == 8
 
 
 def test_macro_auroc_is_the_mean_of_the_classes_that_can_be_measured():
