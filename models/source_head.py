@@ -19,7 +19,8 @@ class SourceHead(nn.Module):
     """Torchvision's own classifier of one network, as probabilities.
 
     Attributes:
-        of: Whether it works on pooled features (M, F) or, as in VGG and SqueezeNet, on the last map (M, C, h, w).
+        of: Whether it works on the top's pooled features (M, F), which are the last of a backbone with joined stages,
+            or, as in VGG and SqueezeNet, on the last map (M, C, h, w).
     """
 
     def __init__(self, top: nn.Module, of: Of) -> None:
@@ -45,6 +46,8 @@ class SourceNetwork(Backbone):
             min_size=backbone.min_size,
         )
         self.variant, self.head = backbone.variant, head
+        self.num_features = [parameter.shape[0] for parameter in head.parameters()][-1]
+        self.widths = (self.num_features,)
 
     def pool(self, last_map: Tensor) -> Tensor:
         """Probabilities (B, Z) of the last map (B, C, h, w)."""
@@ -84,11 +87,12 @@ def source_head(backbone: Backbone, file: WeightsFile) -> tuple[SourceHead | Non
     Raises:
         WeightsMismatchError: If the file's hash does not fit or it holds more than tensors.
     """
-    if "@" in backbone.name:
-        return None, f"the network is cut after {backbone.stage_names[-1]}"
-    if backbone.name not in ARCHITECTURES:
+    base = backbone.name.partition("@")[0]
+    if base not in ARCHITECTURES:
         return None, "the head of a network that is not torchvision's is not known"
-    original = on_meta(backbone.name)
+    original = on_meta(base)
+    if backbone.stage_names[-1] != ARCHITECTURES[base].stages(original)[-1][0]:
+        return None, f"the network is cut after {backbone.stage_names[-1]}"
     top, of = HEADS[type(original)](original)
     names = {id(tensor): name for name, tensor in original.state_dict(keep_vars=True).items()}
     wanted = {own: names[id(tensor)] for own, tensor in top.state_dict(keep_vars=True).items()}

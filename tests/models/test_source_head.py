@@ -57,6 +57,7 @@ def test_probabilities_are_those_of_torchvisions_whole_network(saved, name):
         expected = model(images).softmax(dim=1)
         found = SourceNetwork(backbone, head).eval()(images)
         torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-7)
+        assert SourceNetwork(backbone, head).num_features == found.shape[1] == 1000
         if head.of == "features":
             torch.testing.assert_close(head(backbone(images)), expected, rtol=1e-4, atol=1e-7)
 
@@ -85,6 +86,18 @@ def test_a_cut_network_has_no_head(saved):
     head, reason = source_head(loaded("shufflenet_v2_x0_5@stage3", file), file)
     assert head is None
     assert reason == "the network is cut after stage3"
+
+
+def test_joined_stages_have_the_head_of_their_top(saved):
+    model, file = saved("shufflenet_v2_x0_5")
+    backbone = loaded("shufflenet_v2_x0_5@all", file)
+    head, _ = source_head(backbone, file)
+    images = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        expected = model(images).softmax(dim=1)
+        torch.testing.assert_close(SourceNetwork(backbone, head).eval()(images), expected, rtol=1e-4, atol=1e-7)
+        top = backbone(images)[:, -backbone.widths[-1] :]
+        torch.testing.assert_close(head(top), expected, rtol=1e-4, atol=1e-7)
 
 
 def test_an_altered_file_is_refused(saved):
