@@ -199,4 +199,4 @@ class Steps:
         yield from iterate(self.target.store, self.target.contents, order[:count], self.config.batch_size)
 
     def _vary(self, slices: Tensor, generator: torch.Generator) -> Tensor:
-        return augment(slices, generator) if self.config.augment != "none" else slices
+        return augment(slices, generator, self.config.augment)
