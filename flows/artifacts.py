@@ -15,3 +15,8 @@ def publish_counts(key: str, title: str, counts: Mapping[str, int]) -> None:
     """A short summary of how many series had which status."""
     lines = [f"| {status} | {count} |" for status, count in sorted(counts.items())]
     create_markdown_artifact(key=key, markdown="\n".join([f"# {title}", "", "| status | n |", "|---|---|", *lines]))
+
+
+def publish_lines(key: str, title: str, lines: Sequence[str]) -> None:
+    """A result in a few lines of text."""
+    create_markdown_artifact(key=key, markdown="\n".join([f"# {title}", "", *(f"- {line}" for line in lines)]))

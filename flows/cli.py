@@ -7,6 +7,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flows.pacs_options import add_pacs
+from flows.shift_options import add_arguments as shift_arguments
 
 EPILOG = (
     "For research use only; not a medical device. "
@@ -87,6 +88,8 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("labels", type=Path, metavar="LABELS.csv")
     _workspace(validate, required=True)
     validate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+
+    shift_arguments(add("shift", "how far incoming scans lie from reference scans, and what follows"))
 
     score = add("score", "score every series below a folder; goes on where an earlier run stopped")
     _scoring(score)

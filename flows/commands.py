@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import check, pacs, tools
+from flows import check, pacs, shift_command, tools
 from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
@@ -226,6 +226,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "labels": tools.labels,
     "adapt": adapt,
     "validate": validate,
+    "shift": shift_command.shift,
     "score": score,
     "serve": serve,
     "listen": pacs.listen,

@@ -13,10 +13,9 @@ from pipeline.ingest.dicom_file import Header, parse_every_element
 from pipeline.ingest.faults import FAULTS
 from pipeline.ingest.silence import quiet
 from pipeline.scan import SeriesRef
+from pipeline.shift.domain import HeaderValue
+from pipeline.shift.header_fields import FEW_PATIENTS, OTHER
 
-Value = float | str | None
-FEW_PATIENTS = 3
-OTHER = "(other)"
 DIGITS = 4
 LONGEST = 64
 
@@ -64,14 +63,14 @@ TEXTS = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "Convoluti
 IDENTITIES = ("PatientID", "PatientName", "OtherPatientIDs", "AccessionNumber", "DeviceSerialNumber", "StudyID")
 
 
-def header_values(ref: SeriesRef) -> dict[str, Value]:
+def header_values(ref: SeriesRef) -> dict[str, HeaderValue]:
     """What the header of a series says of its acquisition, by name of the field with its unit.
 
     Numbers are rounded to 4 significant digits; an age is a band of ten years; text that repeats what identifies the
     patient in the same header is hidden. A header that cannot be read gives what the series' reference knows.
     """
     columns, rows = (*ref.shape, 0, 0)[:2]
-    values: dict[str, Value] = {
+    values: dict[str, HeaderValue] = {
         "Format": ref.format or None,
         "Modality": shown_code(ref.modality) if ref.modality else None,
         "Rows": float(rows) or None,
@@ -87,12 +86,12 @@ def header_values(ref: SeriesRef) -> dict[str, Value]:
     return values
 
 
-def _dicom_values(path: str) -> dict[str, Value]:
+def _dicom_values(path: str) -> dict[str, HeaderValue]:
     try:
         with Path(path).open("rb") as file, quiet():
             header = parse_every_element(file).dataset
             known = _identities(header)
-            found: dict[str, Value] = {
+            found: dict[str, HeaderValue] = {
                 f"{name} ({unit})" if unit else name: _number(_get(header, name)) for name, unit in NUMBERS.items()
             }
             found |= {name: _code(_get(header, name)) for name in CODES}
@@ -103,7 +102,7 @@ def _dicom_values(path: str) -> dict[str, Value]:
     return found
 
 
-def _nifti_values(path: str) -> dict[str, Value]:
+def _nifti_values(path: str) -> dict[str, HeaderValue]:
     try:
         header = nib.nifti1.Nifti1Image.from_filename(path).header
         steps = [float(step) for step in header.get_zooms()[:3]]
@@ -178,28 +177,16 @@ def age_band(text: str) -> str | None:
     return "90+" if years >= 90 else f"{years // 10 * 10}-{years // 10 * 10 + 9}"
 
 
-def common_values(*sides: tuple[Sequence[Value], Sequence[str]]) -> frozenset[str]:
-    """Texts that stand for at least 3 patients on one of the sides; any other may tell who somebody is.
-
-    Args:
-        sides: The field's value of each scan, and each scan's patient.
-    """
-    common: set[str] = set()
-    for values, patients in sides:
-        of: dict[str, set[str]] = {}
-        for value, patient in zip(values, patients, strict=True):
-            if isinstance(value, str):
-                of.setdefault(value, set()).add(patient)
-        common |= {value for value, who in of.items() if len(who) >= FEW_PATIENTS}
-    return frozenset(common)
+def without_rare(values: Sequence[HeaderValue], patients: Sequence[str]) -> tuple[HeaderValue, ...]:
+    """The values, with `(other)` for texts of fewer than 5 patients: such a text may tell who somebody is."""
+    of: dict[str, set[str]] = {}
+    for value, patient in zip(values, patients, strict=True):
+        if isinstance(value, str):
+            of.setdefault(value, set()).add(patient)
+    return tuple(OTHER if isinstance(value, str) and len(of[value]) < FEW_PATIENTS else value for value in values)
 
 
-def without_rare(values: Sequence[Value], common: Collection[str]) -> tuple[Value, ...]:
-    """The values, with `(other)` for every text that is not common."""
-    return tuple(OTHER if isinstance(value, str) and value not in common else value for value in values)
-
-
-def columns(rows: Sequence[Mapping[str, Value]]) -> dict[str, tuple[Value, ...]]:
+def columns(rows: Sequence[Mapping[str, HeaderValue]]) -> dict[str, tuple[HeaderValue, ...]]:
     """Fields by name, each with the value of every scan; fields that no scan has are left out."""
     names = dict.fromkeys(name for row in rows for name in row)
     table = {name: tuple(row.get(name) for row in rows) for name in names}

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,8 @@ import torch
 from models.backbones import Backbone, build_backbone
 from models.bundle import Bundle
 from models.classifier import SliceBagClassifier
-from models.errors import PartialWeightsError
-from models.weights import find_weights, load_weights
+from models.state_names import longest_cut, missing_stages
+from models.weights import find_weights, load_weights, read_state
 from pipeline.config import Config, Task
 from pipeline.errors import CohortError, ConfigError
 from pipeline.learn.features import FeatureBags, extract
@@ -128,23 +127,15 @@ def backbone_encoder(config: Config, refs: Sequence[SeriesRef], device: torch.de
 
 def _pretrained(config: Config) -> tuple[Backbone, str, list[str]]:
     file = find_weights(config.backbone, config.weights, folder=weights_folder())
-    whole = build_backbone(config.backbone, seed=config.seed)
-    try:
-        load_weights(whole, file)
-    except PartialWeightsError as partial:
-        base, _, cut = config.backbone.partition("@")
-        if cut or base.startswith("timm/"):
-            raise
-        for stage in reversed(whole.stage_names[:-1]):
-            shorter = build_backbone(f"{base}@{stage}", seed=config.seed)
-            try:
-                load_weights(shorter, file)
-            except PartialWeightsError:
-                continue
-            note = f"the weights of {base} end at {stage}, so features are taken there ({base}@{stage})"
-            return shorter, file.origin, [note]
-        raise partial
-    return whole, file.origin, []
+    backbone = build_backbone(config.backbone, seed=config.seed)
+    state, _ = read_state(file)
+    cut = longest_cut(backbone, state) if missing_stages(backbone, state) else ""
+    notes = []
+    if cut and "@" not in backbone.name:
+        backbone = build_backbone(cut, seed=config.seed)
+        notes = [f"the weights of {config.backbone} are incomplete, so features are taken where they end: {cut}"]
+    load_weights(backbone, file)
+    return backbone, file.origin, notes
 
 
 def preparation_for(refs: Sequence[SeriesRef], config: Config) -> Preparation:
@@ -166,8 +157,3 @@ def preparation_for(refs: Sequence[SeriesRef], config: Config) -> Preparation:
         intensity=config.intensity,
         window=config.window,
     )
-
-
-def store_for(encoder: Encoder, cache: Path) -> SampleStore:
-    """Where prepared scans of this encoder are kept."""
-    return SampleStore(cache, encoder.preparation)

@@ -9,8 +9,8 @@ import numpy.typing as npt
 
 from pipeline.errors import SourceError
 from pipeline.prepare.cache import SampleStore
-from pipeline.shift.acquisition import Value, columns, common_values, header_values, without_rare
-from pipeline.shift.domain import Domain
+from pipeline.shift.acquisition import columns, header_values
+from pipeline.shift.domain import Domain, HeaderValue
 from pipeline.shift.encoder import Encoder, Floats
 from pipeline.shift.sides import FoundSide, Member
 from pipeline.watch import Watch
@@ -34,7 +34,7 @@ class Scans:
     logits: Floats | None
     truth: Indicators | None
     patients: tuple[str, ...]
-    headers: Mapping[str, tuple[Value, ...]] = field(default_factory=dict)
+    headers: Mapping[str, tuple[HeaderValue, ...]] = field(default_factory=dict)
 
 
 def prepare_side(side: FoundSide, store: SampleStore, watch: Watch) -> FoundSide:
@@ -84,24 +84,24 @@ def labelled_only(side: FoundSide, at_least: int) -> FoundSide:
 
 
 def as_domains(reference: Scans, incoming: Scans) -> tuple[Domain, Domain, int]:
-    """Both sides without identity: patients are numbers, and rare texts of headers are `(other)`.
+    """Both sides with numbers in place of patients, the same number where one is on both sides.
 
     Returns:
         The reference, the incoming scans, and how many patients are on both sides.
     """
     names = {name: f"{n:06d}" for n, name in enumerate(dict.fromkeys((*reference.patients, *incoming.patients)))}
     fields = dict.fromkeys((*reference.headers, *incoming.headers))
-    headers: tuple[dict[str, tuple[Value, ...]], dict[str, tuple[Value, ...]]] = ({}, {})
-    for name in fields:
-        both = [(side.headers.get(name, (None,) * len(side.patients)), side.patients) for side in (reference, incoming)]
-        common = common_values(*both)
-        for table, (values, _) in zip(headers, both, strict=True):
-            table[name] = without_rare(values, common)
-    domains = [
-        Domain(side.features, side.logits, side.truth, tuple(names[patient] for patient in side.patients), table)
-        for side, table in zip((reference, incoming), headers, strict=True)
-    ]
-    return domains[0], domains[1], len(set(reference.patients) & set(incoming.patients))
+    first, second = (
+        Domain(
+            side.features,
+            side.logits,
+            side.truth,
+            tuple(names[patient] for patient in side.patients),
+            {name: side.headers.get(name, (None,) * len(side.patients)) for name in fields},
+        )
+        for side in (reference, incoming)
+    )
+    return first, second, len(set(reference.patients) & set(incoming.patients))
 
 
 def side_record(side: FoundSide) -> dict[str, object]:

@@ -12,7 +12,8 @@ from models.classifier import SliceBagClassifier
 from pipeline.model_record import ModelRecord
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case, targets
-from pipeline.shift.acquisition import Value, columns, common_values, header_values, without_rare
+from pipeline.shift.acquisition import columns, header_values, without_rare
+from pipeline.shift.domain import HeaderValue
 from pipeline.shift.encoder import Encoder, Floats
 from pipeline.shift.stored_reference import COMPONENTS, FORMAT, HEADERS, MOST, TENSORS
 from pipeline.watch import Watch
@@ -92,7 +93,7 @@ def _numbered(patients: Sequence[str], rng: np.random.Generator) -> Any:
     return np.array([number[patient] for patient in patients], np.int64)
 
 
-def _unlinked(cases: Sequence[Case], rng: np.random.Generator) -> dict[str, list[Value]]:
+def _unlinked(cases: Sequence[Case], rng: np.random.Generator) -> dict[str, list[HeaderValue]]:
     """Each header field of the cases with patients exchanged at random, field by field.
 
     What several fields say together could point to a person; here no two fields of a row are one patient's. All scans
@@ -101,9 +102,9 @@ def _unlinked(cases: Sequence[Case], rng: np.random.Generator) -> dict[str, list
     patients = [case.patient for case in cases]
     names = list(dict.fromkeys(patients))
     first = {name: patients.index(name) for name in names}
-    table: dict[str, list[Value]] = {}
+    table: dict[str, list[HeaderValue]] = {}
     for field, values in columns([header_values(case.ref) for case in cases]).items():
-        shown = without_rare(values, common_values((values, patients)))
+        shown = without_rare(values, patients)
         exchanged = {name: shown[first[names[n]]] for name, n in zip(names, rng.permutation(len(names)), strict=True)}
         table[field] = [exchanged[patient] for patient in patients]
     return table

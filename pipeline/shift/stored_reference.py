@@ -13,7 +13,7 @@ from models.bundle import Bundle
 from models.errors import BundleError
 from pipeline.errors import SourceError
 from pipeline.model_record import ModelRecord
-from pipeline.shift.acquisition import Value
+from pipeline.shift.domain import HeaderValue
 from pipeline.shift.encoder import Floats
 from pipeline.shift.reading import Scans
 
@@ -95,7 +95,7 @@ def _checked(bundle: Bundle, state: Mapping[str, Any], record: ModelRecord) -> d
     return {name: tensor.numpy() for name, tensor in state.items()}
 
 
-def _read_headers(bundle: Bundle, n: int) -> dict[str, tuple[Value, ...]]:
+def _read_headers(bundle: Bundle, n: int) -> dict[str, tuple[HeaderValue, ...]]:
     wrong = BundleError(f"{bundle.folder}: {HEADERS} makes no sense")
     try:
         record: Any = json.loads(bundle.text(HEADERS))
