@@ -82,7 +82,7 @@ def _fit_basis(features: Floats) -> tuple[Floats, Floats]:
     """Mean and principal directions, the widest first, each with its largest entry positive so that it is unique."""
     mean = features.mean(axis=0)
     _, _, directions = np.linalg.svd((features - mean).astype(np.float64), full_matrices=False)
-    basis = directions[:COMPONENTS]
+    basis = directions[: max(1, min(COMPONENTS, len(features) - 1))]  # n scans span n - 1 directions
     signs = np.sign(basis[np.arange(len(basis)), np.abs(basis).argmax(axis=1)])
     return mean.astype(np.float32), (basis * signs[:, None]).astype(np.float32)
 

@@ -1,0 +1,175 @@
+import json
+import re
+
+import numpy as np
+import pytest
+import torch
+
+from models.bundle import open_bundle, write_bundle
+from models.errors import BundleError
+from pipeline.errors import SourceError
+from pipeline.ingest.scan_folder import scan_sources
+from pipeline.model_record import load_classifier, read_record
+from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.cohort import Case
+from pipeline.shift.reference import reference_statistics
+from pipeline.shift.stored_reference import HEADERS, TENSORS, read_reference
+
+
+@pytest.fixture(scope="module")
+def made(radiograph_bundle, samples, tmp_path_factory):
+    """Statistics of the north's radiographs under an untrained bundle, and what they were made of."""
+    bundle = open_bundle(radiograph_bundle)
+    record = read_record(bundle)
+    store = SampleStore(tmp_path_factory.mktemp("cache"), record.preparation)
+    refs = [ref for ref in scan_sources([samples / "radiographs" / "north"]) if ref.status == "ok"]
+    store.fill(refs)
+    cases = [Case(ref, (record.classes[n % 2],), ref.patient, True, "val", (), n) for n, ref in enumerate(refs)]
+    classifier = load_classifier(bundle, record)
+
+    def make(seed=0):
+        return reference_statistics(
+            classifier, store, cases[:30], cases[30:], record=record, device=torch.device("cpu"), seed=seed
+        )
+
+    return bundle, record, cases, store, classifier, make
+
+
+@pytest.fixture
+def with_reference(made, tmp_path):
+    """Writes a bundle with reference statistics, changed as a test says."""
+    bundle, record, _, _, _, make = made
+
+    def write(change=lambda texts, states: None, seed=0):
+        texts, states = make(seed)
+        change(texts, states[TENSORS])
+        names = ["configs/scanshift.yaml", "configs/training_set.json"]
+        folder = tmp_path / "bundle"
+        return write_bundle(
+            folder,
+            {**{name: bundle.text(name) for name in names}, **texts},
+            {"models/model.pt": bundle.tensors(), **states},
+        )
+
+    return write
+
+
+def test_what_is_read_is_what_was_measured(made, with_reference):
+    _, record, cases, store, classifier, _ = made
+    stored = read_reference(with_reference(), record)
+    with torch.inference_mode():
+        slices = torch.cat([torch.from_numpy(store.load(case.ref.key).astype(np.float32)) / 65535 for case in cases])
+        features = classifier.norm(classifier.features(slices)).numpy().astype(np.float64)
+    mean = features[30:].mean(axis=0)
+    directions = np.linalg.svd(features[30:] - mean, full_matrices=False)[2][: len(stored.basis)]
+    expected = (features[:30] - mean) @ directions.T
+
+    # rows are shuffled and a direction's sign is free: compare distances between scans, sorted
+    def spread(rows):
+        return np.sort(((rows[:, None] - rows[None]) ** 2).sum(axis=2).ravel())
+
+    np.testing.assert_allclose(spread(stored.scans.features.astype(float)), spread(expected), rtol=1e-3, atol=1e-2)
+    np.testing.assert_allclose(stored.basis @ stored.basis.T, np.eye(len(stored.basis)), atol=1e-5)
+    projected = stored.project(features[:30].astype(np.float32))
+    np.testing.assert_allclose(spread(projected.astype(float)), spread(expected), rtol=1e-3, atol=1e-2)
+
+
+def test_rows_stay_together(made, with_reference):
+    """Logits, truth and patient of a row belong to one scan, although the order is another one."""
+    _, record, cases, store, classifier, _ = made
+    stored = read_reference(with_reference(), record)
+    slices = torch.cat([torch.from_numpy(store.load(case.ref.key).astype(np.float32)) / 65535 for case in cases[:30]])
+    with torch.inference_mode():
+        logits = classifier.classify(classifier.features(slices)[:, None], torch.ones(30, 1, dtype=torch.bool)).numpy()
+    match = [int(np.abs(logits - row).sum(axis=1).argmin()) for row in stored.scans.logits]
+    assert sorted(match) == list(range(30))
+    assert match != list(range(30))
+    for row, n in enumerate(match):
+        assert stored.scans.truth[row].tolist() == [n % 2 == 0, n % 2 == 1]
+    groups = {}
+    for row, n in enumerate(match):
+        groups.setdefault(stored.scans.patients[row], set()).add(cases[n].patient)
+    assert all(len(who) == 1 for who in groups.values())
+    assert len(groups) == len({case.patient for case in cases[:30]})
+
+
+def test_nothing_in_it_is_an_identity(made):
+    _, _, cases, _, _, make = made
+    texts, states = make()
+    told = texts[HEADERS] + repr(states)
+    for case in cases:
+        assert case.patient not in told
+        assert case.ref.series_uid not in told
+        assert case.ref.content not in told
+    assert not re.search(r"\b(19|20)\d{6}\b", texts[HEADERS])
+
+
+def test_fields_of_one_row_are_not_one_patient(made):
+    """Each field has its values in an order of its own."""
+    texts, _ = made[5]()
+    again, _ = made[5](seed=1)
+    fields, others = json.loads(texts[HEADERS])["fields"], json.loads(again[HEADERS])["fields"]
+    varied = [name for name, values in fields.items() if len(set(values)) > 1]
+    assert varied
+    for name in varied:
+        assert sorted(map(str, fields[name])) == sorted(map(str, others[name])) or len(set(fields[name])) > 1
+    assert any(fields[name] != others[name] for name in varied)
+
+
+def test_the_same_seed_gives_the_same_statistics(made):
+    make = made[5]
+    (texts, states), (texts2, states2) = make(3), make(3)
+    assert texts == texts2
+    assert all(torch.equal(states[TENSORS][name], states2[TENSORS][name]) for name in states[TENSORS])
+
+
+def test_it_is_small(with_reference):
+    folder = with_reference().folder
+    assert sum((folder / name).stat().st_size for name in (HEADERS, TENSORS)) < 2**20
+
+
+def test_a_bundle_from_before_says_what_to_do(made):
+    with pytest.raises(SourceError, match="adapt again, or give the reference scans"):
+        read_reference(made[0], made[1])
+
+
+def _set(name, value):
+    return lambda texts, state: state.__setitem__(name, value(state[name]))
+
+
+def _text(value):
+    return lambda texts, state: texts.__setitem__(HEADERS, value)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        _set("features", lambda t: t[:, :-1]),
+        _set("features", lambda t: t * float("nan")),
+        _set("features", lambda t: t.double()),
+        _set("logits", lambda t: t[:-1]),
+        _set("logits", lambda t: torch.cat([t, t], dim=1)),
+        _set("truth", lambda t: t + 1),
+        _set("truth", lambda t: t.float()),
+        _set("patients", lambda t: t[0]),
+        _set("basis", lambda t: t[0]),
+        _set("mean", lambda t: "text"),
+        lambda texts, state: state.pop("mean"),
+        lambda texts, state: state.__setitem__("more", torch.zeros(1)),
+        lambda texts, state: state.update({k: torch.cat([v] * 20) for k, v in state.items() if k not in ("mean", "basis")}),
+        _text("{"),
+        _text("[]"),
+        _text('{"format": 2, "fields": {}}'),
+        _text('{"format": 1, "fields": {"a": [1]}}'),
+        _text('{"format": 1, "fields": {"a": ' + json.dumps([{}] * 30) + "}}"),
+        _text('{"format": 1, "fields": {"a": [' + ",".join(["NaN"] * 30) + "]}}"),
+        _text('{"format": 1, "fields": {"a": [' + ",".join(["1" + "0" * 400] * 30) + "]}}"),
+        _text('{"format": 1, "fields": {"a": ' + json.dumps(["x" * 1000] * 30) + "}}"),
+        _text('{"format": 1, "fields": {"a": ' + json.dumps([True] * 30) + "}}"),
+        _text("[" * 100_000),
+        _text('{"format": 1, "fields": {}, "more": "' + "x" * 5_000_000 + '"}'),
+    ],
+)  # fmt: skip
+def test_statistics_that_make_no_sense_are_refused(made, with_reference, change):
+    with pytest.raises(BundleError):
+        read_reference(with_reference(change), made[1])
