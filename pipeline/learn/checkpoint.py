@@ -14,6 +14,14 @@ from pipeline.workspace import whole_file
 
 TIE = 3  # decimals of AUROC within which the loss decides
 
+Rank = tuple[float, float]
+Best = tuple[Rank, dict[str, Any]]
+
+
+def rank(auroc: float, loss: float) -> Rank:
+    """What decides between two states: AUROC rounded to 3 decimals, then minus the loss; more is better."""
+    return round(auroc, TIE), -loss
+
 
 @dataclass(slots=True)
 class Progress:
@@ -23,22 +31,28 @@ class Progress:
         phase, epoch: Next phase, and how many of its epochs are done.
         worse: Epochs of this phase since the last better one.
         history: One row an epoch.
-        best: Best validation figures (AUROC rounded to 3 decimals, then minus the loss) and the state that had them.
+        best: Best validation figures and the state that had them.
         optimizer: The optimizer's state in mid-phase.
         term: What an alignment term has learned.
         notes: What the report must tell of the run.
         path: Validation losses of the current row of phases from simple to complex.
+        probe: What was best at the end of the last cached phase, where a later one needs it.
+        soup: Average of some phases' states, with its figures.
+        in_soup: Number of states in it.
     """
 
     phase: int = 0
     epoch: int = 0
     worse: int = 0
     history: list[EpochRow] = field(default_factory=list)
-    best: tuple[tuple[float, float], dict[str, Any]] | None = None
+    best: Best | None = None
     optimizer: dict[str, Any] | None = None
     term: dict[str, Any] | None = None
     notes: list[str] = field(default_factory=list)
     path: list[float] = field(default_factory=list)
+    probe: Best | None = None
+    soup: Best | None = None
+    in_soup: int = 0
 
     def path_ends(self) -> bool:
         """Whether the last two steps of a path both failed to reach the lowest validation loss before them.
@@ -56,7 +70,7 @@ class Progress:
             auroc, loss: On the validation set.
             noise: Where given, the loss must be lower by more than this, and AUROC does not matter.
         """
-        figures = (round(auroc, TIE), -loss)
+        figures = rank(auroc, loss)
         if self.best is not None:
             better = figures > self.best[0] if noise is None else -loss > self.best[0][1] + noise
             if not better:
@@ -101,6 +115,9 @@ class Checkpoint:
             "term": progress.term,
             "notes": progress.notes,
             "path": progress.path,
+            "probe": progress.probe,
+            "soup": progress.soup,
+            "in_soup": progress.in_soup,
             "state": classifier.state_dict(),
         }
         with whole_file(self.path, mode="wb") as file:
@@ -122,6 +139,9 @@ class Checkpoint:
             term=record.get("term"),  # files of earlier versions lack what follows
             notes=record.get("notes", []),
             path=record.get("path", []),
+            probe=record.get("probe"),
+            soup=record.get("soup"),
+            in_soup=record.get("in_soup", 0),
         )
 
     def remove(self) -> None:

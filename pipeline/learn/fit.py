@@ -5,6 +5,7 @@ longer gets better, and write a checkpoint from which a killed run goes on.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 
@@ -16,8 +17,10 @@ from pipeline.evaluate.plots import EpochRow
 from pipeline.learn.align import AlignmentTerm
 from pipeline.learn.checkpoint import Checkpoint, Progress
 from pipeline.learn.features import FeatureBags, extract
+from pipeline.learn.merging import Merging
 from pipeline.learn.objective import class_weights
 from pipeline.learn.optimiser import make_optimizer, train_groups
+from pipeline.learn.relative_rates import set_relative_rates
 from pipeline.learn.sets import LabelledSet, UnlabelledSet
 from pipeline.learn.steps import Epoch, Steps
 from pipeline.learn.validation import Figures, macro_auroc, validate
@@ -82,6 +85,9 @@ class Fit:
             TrainingError: If the loss is not a number before any good state was reached.
         """
         self.classifier.to(self.device).to(memory_format=torch.channels_last)
+        if any(phase.anchor for phase in phases):
+            start = {name: p.detach().clone() for name, p in self.classifier.backbone.named_parameters()}
+            self.steps = replace(self.steps, start=start)
         progress = self.checkpoint.load(self.classifier) or Progress()
         self.notes = progress.notes
         if self.term is not None:
@@ -113,8 +119,22 @@ class Fit:
         if phase.beyond_noise and progress.path_ends():
             self.watch.note(f"{phase.name}: left out, the two before it lowered the validation loss no further")
             return
+        if progress.epoch == 0:
+            self._start(phase, progress)
         self._train_phase(phase, number, progress)
+        if phase.merge != "none":
+            merging = Merging(self.classifier, self.train, self.config, self.device, lambda: self._validate(phase))
+            self._note(merging.merge(phase, progress), progress)
+        later = phases[number + 1 :]
+        if phase.cached and any(other.start == "probe" or other.merge != "none" for other in later):
+            progress.probe = progress.best
         self.classifier.load_state_dict(progress.best_state())
+
+    def _start(self, phase: Phase, progress: Progress) -> None:
+        if phase.start == "probe" and progress.probe is not None:
+            self.classifier.load_state_dict(progress.probe[1])
+        if phase.merge != "none":
+            progress.best = None  # what is merged is the best of its own epochs
 
     def _pretrain(self, phase: Phase, number: int, progress: Progress) -> None:
         """Train the backbone without labels; what was known of the old features is dropped."""
@@ -176,6 +196,8 @@ class Fit:
 
     def _epoch(self, epoch: Epoch, optimizer: torch.optim.Optimizer) -> float:
         if not epoch.phase.cached:
+            if epoch.phase.rates_by == "relative_gradient":
+                set_relative_rates(self.steps, epoch, optimizer)
             return self.steps.one_epoch(epoch, optimizer)
         if self.cached is None:
             raise TrainingError(f"phase {epoch.phase.name}: full-batch steps need cached features")
@@ -199,10 +221,13 @@ class Fit:
         Raises:
             TrainingError: If there is none.
         """
-        if progress.best is None:
+        if progress.best is None and progress.probe is None:
             raise TrainingError(f"{where}; lower the learning rate")
-        self.notes.append(f"{where}; the phase ended there and the best state before it was kept")
-        self.watch.note(self.notes[-1])
+        self._note(f"{where}; the phase ended there and the best state before it was kept", progress)
+
+    def _note(self, text: str, progress: Progress) -> None:
+        progress.notes.append(text)
+        self.watch.note(text)
 
     def _validate(self, phase: Phase) -> Figures:
         return validate(

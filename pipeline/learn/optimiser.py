@@ -31,6 +31,8 @@ def train_groups(classifier: SliceBagClassifier, phase: Phase, groups: Sequence[
     chosen = {
         id(parameter) for name, parameters in classifier.layer_groups() if name in names for parameter in parameters
     }
+    if phase.rates_by == "relative_gradient":
+        chosen -= {id(p) for m in classifier.modules() if isinstance(m, _BatchNorm) for p in m.parameters()}
     for parameter in classifier.parameters():
         parameter.requires_grad_(id(parameter) in chosen)
     classifier.train(not phase.cached)
@@ -45,6 +47,8 @@ def make_optimizer(
     classifier: SliceBagClassifier, phase: Phase, config: Config, extra: Sequence[nn.Parameter] = ()
 ) -> torch.optim.Optimizer:
     """The phase's optimizer; AdamW gets one parameter group per layer group, decay on weight matrices only.
+
+    Where rates are set by relative gradients, every tensor is a group, whose key `base` holds what they multiply.
 
     Args:
         classifier: After `train_groups`.
@@ -61,7 +65,9 @@ def make_optimizer(
         rate = base * phase.rates.get(name, 1.0)
         for decayed, decay in ((True, phase.weight_decay), (False, 0.0)):
             part: list[nn.Parameter] = [p for p in trained if (p.ndim > 1) == decayed]
-            if part:
+            if phase.rates_by == "relative_gradient":
+                groups += [{"params": [p], "lr": rate, "peak": rate, "base": rate, "weight_decay": decay} for p in part]
+            elif part:
                 groups.append({"params": part, "lr": rate, "peak": rate, "weight_decay": decay})
     if extra:
         rate = base * phase.rates.get("head", 1.0)

@@ -1,13 +1,16 @@
 """Training steps: passes over batches and their backward passes, seeded and in flat memory."""
 
+import contextlib
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
 from models.classifier import SliceBagClassifier
+from models.stochastic_norm import stochastic_norm
+from models.strategies.l2_sp import starting_point_penalty
 from models.strategies.phase import Phase
 from pipeline.config import Config
 from pipeline.errors import DivergedError
@@ -61,6 +64,7 @@ class Steps:
         watch: Where progress is told.
         target: Unlabelled target scans, for the term.
         term: What is added to the cross-entropy of each step.
+        start: The backbone's parameters when the run began, by name, for phases with an anchor.
     """
 
     classifier: SliceBagClassifier
@@ -71,6 +75,7 @@ class Steps:
     watch: Watch
     target: UnlabelledSet | None = None
     term: AlignmentTerm | None = None
+    start: Mapping[str, Tensor] = field(default_factory=dict)
 
     def full_batch(self, phase: Phase, optimizer: torch.optim.Optimizer, bags: FeatureBags) -> float:
         """One L-BFGS step over all cached features: minimises mean loss + lambda/2 ||W||^2; returns the mean loss.
@@ -110,22 +115,25 @@ class Steps:
         steps = math.ceil(len(order) / size)
         unlabelled = self._unlabelled(steps * size, seed)
         total = divisor = 0.0
-        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
-            torch.manual_seed(seed)  # dropout and stochastic depth draw from the global generator
+        devices = [self.device] if self.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), self._norms(epoch.phase):
+            torch.manual_seed(seed)  # dropout, stochastic depth and norm draw from the global generator
             for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
                 done = epoch.done(step, steps)
                 set_rate(optimizer, done, epoch.phase.schedule)
                 optimizer.zero_grad()
-                slices = self._vary(bags.slices, generator)
+                slices = self.vary(bags.slices, generator)
                 try:
                     if self.term is None:
                         found = self.backward(slices, bags)
                     else:
                         other = next(unlabelled)
-                        varied = self._vary(other.slices, generator)
+                        varied = self.vary(other.slices, generator)
                         found = self.backward_aligned(self.term, slices, bags, varied, other, done)
                 except DivergedError as error:
                     raise DivergedError(f"step {step + 1}: {error}") from error
+                if epoch.phase.anchor:
+                    starting_point_penalty(self.classifier, self.start, epoch.phase.anchor).backward()
                 optimizer.step()
                 total, divisor = total + found[0], divisor + found[1]
                 bar(len(bags.index))
@@ -175,6 +183,13 @@ class Steps:
         backward_together(self.classifier, source_parts, target_parts, pool=self._pooled, loss=loss)
         return seen[0], float(whole)
 
+    def vary(self, slices: Tensor, generator: torch.Generator) -> Tensor:
+        """Augment bags (B, N, C, S, S) as the configuration says."""
+        return augment(slices, generator, self.config.augment)
+
+    def _norms(self, phase: Phase) -> contextlib.AbstractContextManager[None]:
+        return stochastic_norm(self.classifier) if phase.batch_norm == "stochastic" else contextlib.nullcontext()
+
     def _pooled(self, part: Part) -> Tensor:
         return pooled(self.classifier, part, self.device, self.config.precision)
 
@@ -197,6 +212,3 @@ class Steps:
         while len(order) < count:
             order.extend(torch.randperm(len(self.target.contents), generator=generator).tolist())
         yield from iterate(self.target.store, self.target.contents, order[:count], self.config.batch_size)
-
-    def _vary(self, slices: Tensor, generator: torch.Generator) -> Tensor:
-        return augment(slices, generator, self.config.augment)

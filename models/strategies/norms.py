@@ -1,0 +1,18 @@
+"""A check for strategies that train batch norm."""
+
+from models.alignment.adabn import batch_norms
+from models.classifier import SliceBagClassifier
+from models.errors import NoBatchNormError
+
+
+def require_batch_norm(classifier: SliceBagClassifier, strategy: str) -> None:
+    """Refuse a backbone that a strategy can do nothing for.
+
+    Raises:
+        NoBatchNormError: If it has no batch norm; the message names it and what would do.
+    """
+    if not batch_norms(classifier.backbone):
+        raise NoBatchNormError(
+            f"strategy {strategy}: {classifier.backbone.name} has no batch norm; take strategy lp_ft, or a backbone "
+            "that has batch norm (densenet169, mobilenet_v2, resnet18)"
+        )
