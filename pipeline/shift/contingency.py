@@ -10,7 +10,7 @@ CHUNK = 250
 
 
 def chi_squared_p(words: Sequence[str], first: int, *, seed: int, permutations: int) -> float:
-    """p of Pearson's chi-squared by permutation: (1 + permutations at least as large) / (1 + permutations).
+    """Permutation p of Pearson's chi-squared: (1 + permutations at least as large) / (1 + permutations).
 
     By permutation, not by the distribution, since small groups and empty cells are the rule in headers.
 
@@ -36,7 +36,7 @@ def chi_squared_p(words: Sequence[str], first: int, *, seed: int, permutations: 
 
 
 def _chi_squared(indicator: Floats, sides: Floats) -> Floats:
-    """sum over words and groups of (found - expected)^2 / expected, for each row of `sides` (r, n); shape (r,)."""
+    """Sum over words and groups of (found - expected)^2 / expected, for each row of `sides` (r, n); shape (r,)."""
     counts = indicator.sum(axis=0)
     share = sides.mean(axis=1, keepdims=True)
     gap = (sides @ indicator - share * counts) ** 2 / counts

@@ -12,6 +12,7 @@ from pipeline.evaluate.intervals import resampled_weights
 from pipeline.evaluate.predictions import Floats
 from pipeline.shift.bcts import Calibration, fit_bcts
 from pipeline.shift.domain import patient_codes
+from pipeline.shift.mixture import MixtureFit, mixture_fit
 from pipeline.shift.number import Number, rounded, with_percentiles
 from pipeline.shift.prevalence import BlackBox, Prevalence, bbse, mlls, reweighted
 
@@ -31,6 +32,8 @@ class LabelShift:
         condition: Condition number of BBSE's confusion matrix; None where it is infinite.
         calibration: What the logits were calibrated with.
         converged: Whether EM came to rest.
+        mixture: Whether the target's outputs look like a mixture of the source's classes. Where they do not, the
+            shares, and `detected` with them, may come from scans that look different, not from another mix.
         detected: Whether some difference is larger than noise, at 5 % over all classes.
     """
 
@@ -41,6 +44,7 @@ class LabelShift:
     condition: float | None
     calibration: Calibration
     converged: bool
+    mixture: MixtureFit
     detected: bool
 
 
@@ -75,17 +79,15 @@ def prevalence_shift(
     calibration = fit_bcts(source_logits, truth)
     prior = truth.mean(axis=0)
     found = mlls(calibration.probability(target_logits), prior)
-    shares = _replicates(
-        (source_logits, truth, calibration),
-        target_logits,
-        seed=seed,
-        resamples=resamples,
-        units=(
-            patient_codes(source_patients or [""] * len(truth)),
-            patient_codes(target_patients or [""] * len(target_logits)),
-        ),
+    units = (
+        patient_codes(source_patients or [""] * len(truth)),
+        patient_codes(target_patients or [""] * len(target_logits)),
     )
-    second = bbse(calibration.probability(source_logits), truth, calibration.probability(target_logits))
+    shares = _replicates(
+        (source_logits, truth, calibration), target_logits, units=units, seed=seed, resamples=resamples
+    )
+    sides = calibration.probability(source_logits), truth, calibration.probability(target_logits)
+    second = bbse(*sides)
     gaps, difference = shares[1] - shares[0], found.share - prior
     return LabelShift(
         source=tuple(rounded(p) for p in prior),
@@ -95,6 +97,7 @@ def prevalence_shift(
         condition=rounded(second.condition) if np.isfinite(second.condition) else None,
         calibration=calibration,
         converged=found.converged,
+        mixture=mixture_fit(*sides, units=units, seed=seed),
         detected=_beyond_noise(difference, gaps),
     )
 
