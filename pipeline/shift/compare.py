@@ -104,15 +104,12 @@ def compare(sides: Sides, setting: Setting) -> Comparison:
     reference, incoming, overlap = as_domains(look.reference, look.incoming)
     setting.watch.note(f"measuring {incoming.n} incoming scans against {reference.n}")
     report = measure_shift(reference, incoming, seed=config.seed, task=look.task)
-    notes = list(look.notes)
-    if overlap:
-        notes.append(f"{overlap} patients are on both sides; tests take the two sides as independent")
     ran = {
         "encoder": dict(look.encoder),
         "classes": list(look.classes),
         "sides": {name: dict(record) for name, record in look.records.items()},
         "patients_on_both_sides": overlap,
-        "notes": notes,
+        "notes": list(look.notes),
         "seed": config.seed,
         "versions": versions(),
     }

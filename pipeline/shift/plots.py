@@ -92,7 +92,7 @@ def scale(size: Mapping[str, Any], start: float, least: float) -> Markup:
     high += (high - low) * 0.04
 
     def x(value: float) -> float:
-        return 4 + (value - low) / (high - low) * (WIDE - 8)
+        return float(4 + (value - low) / (high - low) * (WIDE - 8))
 
     parts = [f'<path class="axis" d="M4 26H{WIDE - 4:g}"/>']
     if null["low"] is not None:
