@@ -26,6 +26,7 @@ from models.errors import PartialWeightsError, WeightsMismatchError, WeightsNotF
 from models.families import ARCHITECTURES
 from models.state_names import StateDict, longest_cut, missing_stages, source_names
 
+MANIFEST = "weights.json"
 # what torch.load raises on a file that is damaged or no state dict
 DAMAGED = (
     OSError,
@@ -155,18 +156,36 @@ def _copy(backbone: Backbone, state: StateDict, file_name: str) -> None:
     backbone.load_state_dict(own_state, strict=False)
 
 
-def _manifest_entry(folder: Path, base: str) -> WeightsFile | None:
-    manifest = folder / "weights.json"
+def manifest_names(folder: Path) -> list[str]:
+    """Backbones that a folder's `weights.json` names.
+
+    Raises:
+        WeightsNotFoundError: If it cannot be read.
+    """
     try:
-        read: Any = json.loads(manifest.read_text(encoding="utf-8"))
-        entries = [entry for entry in read["weights"] if entry["backbone"] == base]
+        return [str(entry["backbone"]) for entry in _read_manifest(folder)]
+    except (KeyError, TypeError) as error:
+        raise WeightsNotFoundError(f"{folder / MANIFEST}: no readable manifest ({type(error).__name__})") from error
+
+
+def _read_manifest(folder: Path) -> list[Any]:
+    try:
+        read: Any = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return list(read["weights"])
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise WeightsNotFoundError(f"{folder / MANIFEST}: no readable manifest ({type(error).__name__})") from error
+
+
+def _manifest_entry(folder: Path, base: str) -> WeightsFile | None:
+    try:
+        entries = [entry for entry in _read_manifest(folder) if entry["backbone"] == base]
         if not entries:
             return None
         entry = entries[0]
         name, digest = Path(entry["file"]).name, str(entry["sha256"])
         variant = str(entry.get("variant", "")) or _variant(base, name)
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise WeightsNotFoundError(f"{manifest}: no readable manifest ({type(error).__name__})") from error
+    except (KeyError, TypeError, AttributeError) as error:
+        raise WeightsNotFoundError(f"{folder / MANIFEST}: no readable manifest ({type(error).__name__})") from error
     if not (folder / name).is_file():
         raise WeightsNotFoundError(f"{folder / name}: named by weights.json but not there")
     return WeightsFile(folder / name, digest, f"manifest {name}", variant)

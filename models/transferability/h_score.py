@@ -50,9 +50,11 @@ def regularised_h_score(features: Tensor, targets: Tensor) -> float:
     if not bool(centred.any()):
         return 0.0
     covariance, shrinkage = ledoit_wolf(centred.numpy(), assume_centered=True)
-    inverse = torch.linalg.pinv(torch.from_numpy(covariance), hermitian=True)
+    if shrinkage == 0:  # nothing was added to the covariance, which may have no inverse
+        return h_score(features, targets)
+    factor = torch.linalg.cholesky(torch.from_numpy(covariance))
     values = [
-        (1 - float(shrinkage)) * float((means @ inverse * means).sum())
+        (1 - float(shrinkage)) * float((means.T * torch.cholesky_solve(means.T, factor)).sum())
         for means in (_class_means(centred, y) for y in partitions(targets))
     ]
     return sum(values) / len(values)

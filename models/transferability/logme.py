@@ -20,9 +20,11 @@ def logme(features: Tensor, targets: Tensor) -> float:
         log p(y | F, a, b) = n/2 log b + D/2 log a - n/2 log 2 pi - b/2 |F m - y|^2 - a/2 m'm - 1/2 log |A|,
         A = a I + b F'F,  m = b A^-1 F'y,
 
-    at its maximum over a and b, found by the fixed point of MacKay 1992 from a = b = 1:
-    g = sum_i b s_i / (a + b s_i), a = g / m'm, b = (n - g) / |F m - y|^2, with s_i the eigenvalues of F'F. The
-    residual is taken as at least 1e-10 |y|^2, so that labels which the features fit exactly do not end at infinity.
+    at its maximum over a and b, found by the fixed point of MacKay 1992: g = sum_i b s_i / (a + b s_i), a = g / m'm,
+    b = (n - g) / |F m - y|^2, with s_i the eigenvalues of F'F. It starts where signal and noise each explain y alone,
+    a = tr(F'F) / |y|^2, b = n / |y|^2, and not from a = b = 1 as in the paper: from there, with more features than rows
+    and two equal rows (the same image twice), it runs off to b = infinity, where the evidence then has no bound. The
+    residual is taken as at least 1e-10 |y|^2, so that labels which the features fit exactly do not end there either.
 
     Args:
         features: Pooled features (n, D).
@@ -55,11 +57,12 @@ def _evidence(y: Tensor, left: Tensor, eigenvalues: Tensor, width: int) -> float
     n = len(y)
     projected = (left.T @ y) ** 2
     outside = (y @ y - projected.sum()).clamp(min=0)
-    a = b = 1.0
+    length_of_y = float(y @ y)
+    a, b = max(float(eigenvalues.sum()), LEAST_RESIDUAL) / length_of_y, n / length_of_y
     for step in range(MOST_STEPS + 1):
         fitted = a + b * eigenvalues
         length = float((b**2 * eigenvalues * projected / fitted**2).sum())
-        residual = max(float((a**2 * projected / fitted**2).sum() + outside), LEAST_RESIDUAL * float(y @ y))
+        residual = max(float((a**2 * projected / fitted**2).sum() + outside), LEAST_RESIDUAL * length_of_y)
         effective = float((b * eigenvalues / fitted).sum())
         if length == 0:  # the features say nothing of y: the maximum lies at a -> infinity, b = n / |y|^2
             return (math.log(n / residual) - math.log(2 * math.pi) - 1) / 2

@@ -40,7 +40,7 @@ def logistic_probe(
         widths: Number of features of each joined stage, as in `Backbone.widths`; empty where all are of one.
 
     Returns:
-        Scores (m, L), higher for more likely.
+        Probabilities (m, L).
 
     Source:
         Alain & Bengio 2016, Understanding intermediate layers using linear classifier probes.
@@ -49,8 +49,8 @@ def logistic_probe(
     norm.fit(torch.from_numpy(features_train))
     train, test = (norm(torch.from_numpy(rows)).numpy() for rows in (features_train, features_test))
     model = LogisticRegression(C=STRENGTH, class_weight="balanced", max_iter=MOST_STEPS).fit(train, targets_train)
-    score: Floats = model.decision_function(test)
-    return np.stack([-score, score], axis=1) if score.ndim == 1 else score
+    probability: Floats = model.predict_proba(test)
+    return probability
 
 
 def cross_validate(features: Tensor, targets: Tensor, folds: Sequence[Fold], probe: Probe) -> tuple[float, ...]:

@@ -80,6 +80,12 @@ def test_features_that_do_not_vary_score_nothing():
     assert regularised_h_score(torch.ones(10, 3), targets) == 0
 
 
+def test_rows_that_only_mirror_each_other_need_no_shrinkage_and_still_have_a_score():
+    """Every row is +a or -a, so Ledoit and Wolf add nothing to a covariance of rank one."""
+    a = torch.tensor([1.0, 2.0, 3.0])
+    assert regularised_h_score(torch.stack([a, a, -a, -a]), torch.eye(2)[[0, 0, 1, 1]]) == pytest.approx(1)
+
+
 def test_several_labels_are_the_mean_over_labels():
     rng = np.random.default_rng(2)
     features = torch.from_numpy(rng.standard_normal((30, 4)))

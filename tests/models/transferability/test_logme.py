@@ -75,6 +75,22 @@ def test_rotated_features_score_the_same():
     assert plain == pytest.approx(turned, abs=1e-8)
 
 
+def test_scaled_features_score_the_same():
+    features, targets = (torch.from_numpy(part) for part in planted(30, 8, 2, signal=1.0, seed=5))
+    for scale in (1e-4, 1e4):
+        assert logme(features * scale, targets) == pytest.approx(logme(features, targets), abs=1e-6)
+
+
+def test_the_same_image_twice_does_not_send_it_to_infinity():
+    """With more features than rows, equal rows leave noise that is never seen, and the evidence has no bound."""
+    for seed in range(6):
+        features, targets = (torch.from_numpy(part) for part in planted(40, 100, 2, signal=2.0, seed=seed))
+        features[:, :20] *= 100  # so that from a = b = 1 nearly everything would be signal
+        plain = logme(features, targets)
+        features[2] = features[0]
+        assert logme(features, targets) == pytest.approx(plain, abs=0.1)
+
+
 def test_a_label_that_no_row_has_is_left_out():
     features, targets = (torch.from_numpy(part) for part in planted(30, 6, 2, signal=1.0, seed=1))
     wider = torch.cat([targets, torch.zeros(30, 1)], dim=1)
