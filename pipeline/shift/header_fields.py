@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
@@ -26,7 +26,7 @@ class FieldSide:
         patients: Patients of the side.
         missing: Patients without a value.
         quartiles: 25 %, 50 % and 75 % of the numbers; None for words, and for fewer than 5 patients.
-        shares: Share of the patients with each word, None for numbers. Words that fewer than 5 patients of both
+        shares: Share of the patients with each word; None for numbers, and for fewer than 5 patients. Words that fewer than 5 patients of both
             sides together have stand under `(other)`, since they could tell who it is.
     """
 
@@ -61,12 +61,18 @@ class FieldDrift:
 
 
 def header_drift(
-    reference: Domain, incoming: Domain, *, seed: int, permutations: int = PERMUTATIONS
+    reference: Domain, incoming: Domain, *, seed: int, permutations: int = PERMUTATIONS, untested: str = ""
 ) -> tuple[FieldDrift, ...]:
     """Every header field that both sides know, by name, with Holm's correction over those that could be tested.
 
     Numbers: Kolmogorov-Smirnov where present, and a permutation test of how often they are missing, times two where
     both were made. Words: permutation test of chi-squared, a missing value being a word of its own.
+
+    Args:
+        reference, incoming: Two sides.
+        seed: Seed of the permutations, and of which scan of a patient counts.
+        permutations: How many.
+        untested: Why the fields are only described, if no test is to be made.
 
     Source:
         Holm 1979, A Simple Sequentially Rejective Multiple Test Procedure.
@@ -78,7 +84,7 @@ def header_drift(
             [_clean(side.headers[name][row]) for row in chosen]
             for side, chosen in zip((reference, incoming), rows, strict=True)
         ]
-        found.append(_one_field(name, values[0], values[1], seed=seed, permutations=permutations))
+        found.append(_one_field(name, values[0], values[1], seed=seed, permutations=permutations, reason=untested))
     adjusted = holm([field.p_value for field in found])
     return tuple(_adjust(field, p) for field, p in zip(found, adjusted, strict=True))
 
@@ -96,9 +102,7 @@ def holm(p_values: Sequence[float | None]) -> list[float | None]:
 
 def _adjust(field: FieldDrift, adjusted: float | None) -> FieldDrift:
     rejected = adjusted is not None and adjusted < ALPHA
-    return FieldDrift(
-        field.field, field.kind, field.p_value, adjusted, rejected, field.reason, field.reference, field.incoming
-    )
+    return replace(field, adjusted=adjusted, rejected=rejected)
 
 
 def _clean(value: HeaderValue) -> HeaderValue:
@@ -109,20 +113,20 @@ def _clean(value: HeaderValue) -> HeaderValue:
 
 
 def _one_field(
-    name: str, first: list[HeaderValue], second: list[HeaderValue], *, seed: int, permutations: int
+    name: str, first: list[HeaderValue], second: list[HeaderValue], *, seed: int, permutations: int, reason: str
 ) -> FieldDrift:
     numeric = not any(isinstance(value, str) for value in first + second)
     present = [sum(value is not None for value in values) for values in (first, second)]
     kind: Literal["number", "category"] = "number" if numeric else "category"
     sides = _number_sides(first, second) if numeric else _word_sides(first, second)
-    reason, p = "", None
+    p = None
     if not sum(present):
         reason = "no scan of either side has a value"
     elif min(len(first), len(second)) < FEW_PATIENTS:
         reason = f"fewer than {FEW_PATIENTS} patients on a side"
-    elif numeric:
+    elif not reason and numeric:
         p = _number_p(first, second, seed=seed, permutations=permutations)
-    else:
+    elif not reason:
         words = _merged(first, second)
         p = chi_squared_p(words, len(first), seed=seed, permutations=permutations)
     return FieldDrift(name, kind, p, None, False, reason, *sides)
@@ -171,4 +175,5 @@ def _word_sides(first: list[HeaderValue], second: list[HeaderValue]) -> tuple[Fi
 
 def _word_side(words: list[str]) -> FieldSide:
     shares = {word: rounded(count / len(words)) for word, count in sorted(Counter(words).items())}
-    return FieldSide(len(words), sum(word == ABSENT for word in words), None, shares)
+    few = len(words) < FEW_PATIENTS
+    return FieldSide(len(words), sum(word == ABSENT for word in words), None, None if few else shares)

@@ -1,157 +1,62 @@
-"""How many labelled scans to bring: to measure a figure as closely as wanted, and to learn."""
+"""How many labelled scans to bring: to measure as closely as wanted, and to learn."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from statistics import NormalDist
+from pipeline.shift.accuracy import ExpectedAccuracy
+from pipeline.shift.domain import Domain
+from pipeline.shift.learning_curve import learning_curve
+from pipeline.shift.sample_size import (
+    LabelsNeeded,
+    for_accuracy,
+    for_auroc,
+    for_learning,
+    from_learning_curve,
+)
 
-import numpy as np
-import numpy.typing as npt
-from scipy.optimize import curve_fit
-
-Z = NormalDist().inv_cdf(0.975)
-MOST = 1_000_000
-PER_DIMENSION = 10
-FEWEST_PER_CLASS = 10
-
-
-@dataclass(frozen=True, slots=True)
-class LabelsNeeded:
-    """A number of labelled scans and what it is for.
-
-    Attributes:
-        purpose: `accuracy_interval`, `auroc_interval` or `learning`.
-        labels: How many, over all classes, or None.
-        reason: What the number rests on, in words; or why there is none.
-    """
-
-    purpose: str
-    labels: int | None
-    reason: str
+HALF_WIDTH = 0.05
+ASSUMED_AUROC = 0.8
+FEWEST = 20
 
 
-def for_accuracy(half_width: float, *, expected: float) -> LabelsNeeded:
-    """Smallest n whose Wilson interval is no wider than wanted.
+def labels_needed(
+    incoming: Domain,
+    *,
+    classes: int | None,
+    accuracy: ExpectedAccuracy | None,
+    seed: int,
+    half_width: float = HALF_WIDTH,
+) -> tuple[LabelsNeeded, ...]:
+    """Labels of incoming scans for an accuracy and an AUROC to within 0.05, and to learn from.
 
-    Half-width: z sqrt(p (1 - p) / n + z^2 / (4 n^2)) / (1 + z^2 / n), z = 1.96.
+    The accuracy expected is the estimate where one may be given, else the worst case of 0.5. The AUROC expected is
+    0.8 with as many scans of the rarest class as the labels at hand show, else half. Learning follows the learning
+    curve where there are labels enough, else the effective dimension of the features.
 
     Args:
-        half_width: Wanted half-width of the 95 % interval, such as 0.05.
-        expected: Accuracy p that is expected, 0..1; 0.5 is the worst case.
-
-    Source:
-        Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
+        incoming: Scans to label; with truth where some are labelled.
+        classes: L, or None where unknown; then 2.
+        accuracy: What is expected on them.
+        seed: Seed of the learning curve's subsets.
+        half_width: Wanted half-width of the intervals.
     """
-    n = _smallest(lambda count: wilson_half_width(expected, count), half_width)
-    words = (
-        f"Wilson interval of an accuracy of {expected:.2f} to within {half_width:.2f}; scans of one patient count less"
+    expected = 0.5
+    if accuracy is not None and accuracy.estimable and accuracy.atc_entropy.value is not None:
+        expected = accuracy.atc_entropy.value
+    share = 0.5 if incoming.truth is None else float(incoming.truth.mean(axis=0).min())
+    return (
+        for_accuracy(half_width, expected=expected),
+        for_auroc(half_width, expected=ASSUMED_AUROC, positive_share=share),
+        _to_learn(incoming, classes=classes or 2, seed=seed),
     )
-    return LabelsNeeded("accuracy_interval", n, words)
 
 
-def for_auroc(half_width: float, *, expected: float, positive_share: float) -> LabelsNeeded:
-    """Smallest n whose Hanley-McNeil interval is no wider than wanted.
-
-    Args:
-        half_width: Wanted half-width of the 95 % interval, such as 0.05.
-        expected: AUROC that is expected, 0.5..1; lower needs more.
-        positive_share: Share of scans with the finding among those that will be labelled, 0..1, exclusive.
-
-    Source:
-        Hanley & McNeil 1982, The Meaning and Use of the Area under a ROC Curve, eq. 2.
-    """
-    share = min(max(positive_share, 1e-3), 1 - 1e-3)
-    n = _smallest(lambda count: Z * hanley_mcneil(expected, share * count, (1 - share) * count), half_width)
-    words = (
-        f"Hanley-McNeil interval of an AUROC of {expected:.2f} to within {half_width:.2f}, {share:.0%} with the finding"
-    )
-    return LabelsNeeded("auroc_interval", n, words)
+def _to_learn(incoming: Domain, *, classes: int, seed: int) -> LabelsNeeded:
+    if incoming.n < FEWEST:
+        return LabelsNeeded("learning", None, f"{incoming.n} incoming scans, at least {FEWEST} show how they vary")
+    if incoming.truth is not None and (incoming.truth.sum(axis=1) == 1).all():
+        sizes, errors = learning_curve(incoming.features, incoming.truth, incoming.units, seed=seed)
+        found = from_learning_curve(sizes, errors)
+        if found.labels is not None:
+            return found
+    return for_learning(incoming.features, classes=classes)
 
 
-def for_learning(features: npt.NDArray[np.floating], *, classes: int) -> LabelsNeeded:
-    """Labels after which a linear head has little left to gain, where there are none to learn the curve from.
-
-    10 labelled scans per class and per effective dimension d = (sum of variances)^2 / sum of squared variances over
-    the principal directions, at least 10 per class. A rule of thumb: a head can do well with fewer.
-
-    Args:
-        features: Of the unlabelled incoming scans, shape (n, F), n >= 2.
-        classes: L, the number of classes.
-
-    Source:
-        Raudys & Jain 1991, Small Sample Size Effects in Statistical Pattern Recognition (ratio of sample size to
-        dimension); Roy & Vetterli 2007, The Effective Rank, for dimensions that count by their variance.
-    """
-    d = effective_dimension(features)
-    n = max(FEWEST_PER_CLASS, int(np.ceil(PER_DIMENSION * d))) * classes
-    words = f"{PER_DIMENSION} scans per class for each of about {d:.0f} directions in which the incoming scans differ"
-    return LabelsNeeded("learning", n, f"{words}; a rule of thumb, fewer may do")
-
-
-def from_learning_curve(sizes: Sequence[int], errors: Sequence[float], *, wanted_loss: float = 0.01) -> LabelsNeeded:
-    """Labels after which the error is within `wanted_loss` of where the learning curve ends.
-
-    Fits error(n) = a + b n^-c, a in [0, 1], b >= 0, c in [0.05, 2]; then n = (b / wanted_loss)^(1 / c).
-
-    Args:
-        sizes: Numbers of labels of at least 4 cross-validated subsets, different ones, ascending.
-        errors: Cross-validated error at each, such as 1 - AUROC.
-        wanted_loss: How far from a.
-
-    Source:
-        Figueroa et al. 2012, Predicting Sample Size Required for Classification Performance (inverse power law).
-    """
-    x, y = np.asarray(sizes, dtype=np.float64), np.asarray(errors, dtype=np.float64)
-    if x.size < 4 or np.unique(x).size < 4:
-        return LabelsNeeded("learning", None, f"{x.size} points of the learning curve, at least 4 are needed")
-    if y[-1] >= y[0]:
-        return LabelsNeeded("learning", None, "the error does not fall with more labels: more of them may not help")
-    (a, b, c), _ = curve_fit(
-        inverse_power, x, y, p0=(max(0.0, y.min() - 0.01), y[0] * x[0] ** 0.5, 0.5),
-        bounds=([0, 0, 0.05], [1, np.inf, 2]), sigma=1 / np.sqrt(x), max_nfev=10_000,
-    )  # fmt: skip
-    n = min(MOST, float(np.ceil((b / wanted_loss) ** (1 / c)))) if b > 0 else x[0]
-    words = f"learning curve {a:.3f} + {b:.3f} n^-{c:.2f} over {int(x[0])} to {int(x[-1])} labels, to within {wanted_loss:.2f}"
-    far = "; far beyond the labels at hand, so only an order of magnitude" if n > 4 * x[-1] else ""
-    return LabelsNeeded("learning", int(n), words + far)
-
-
-def inverse_power(n: npt.NDArray[np.float64], a: float, b: float, c: float) -> npt.NDArray[np.float64]:
-    """The learning curve a + b n^-c."""
-    return a + b * n**-c
-
-
-def wilson_half_width(p: float, n: float) -> float:
-    """Half-width z sqrt(p (1 - p) / n + z^2 / (4 n^2)) / (1 + z^2 / n) of Wilson's interval."""
-    return float(Z * np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n))
-
-
-def hanley_mcneil(auroc: float, positives: float, negatives: float) -> float:
-    """Standard error: sqrt((A (1 - A) + (n+ - 1)(Q1 - A^2) + (n- - 1)(Q2 - A^2)) / (n+ n-)).
-
-    Q1 = A / (2 - A), Q2 = 2 A^2 / (1 + A).
-    """
-    q1, q2 = auroc / (2 - auroc), 2 * auroc**2 / (1 + auroc)
-    spread = auroc * (1 - auroc) + (positives - 1) * (q1 - auroc**2) + (negatives - 1) * (q2 - auroc**2)
-    return float(np.sqrt(max(spread, 0) / (positives * negatives)))
-
-
-def effective_dimension(features: npt.NDArray[np.floating]) -> float:
-    """Participation ratio (sum v)^2 / sum v^2 of the principal variances v; from 1 to min(n - 1, F).
-
-    Sum v is the trace of the covariance and sum v^2 its squared Frobenius norm, so no decomposition is needed.
-    """
-    centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
-    gram = centred @ centred.T if len(centred) <= centred.shape[1] else centred.T @ centred
-    squares = float((gram**2).sum())
-    return float(np.trace(gram)) ** 2 / squares if squares > 0 else 1.0
-
-
-def _smallest(half_width: Callable[[float], float], wanted: float) -> int | None:
-    """Smallest whole n in 2..10^6 with a half-width of at most `wanted`, by bisection; None if there is none."""
-    if half_width(MOST) > wanted:
-        return None
-    low, high = 1, MOST
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (low, middle) if half_width(middle) <= wanted else (middle, high)
-    return high
+__all__ = ["LabelsNeeded", "for_accuracy", "for_auroc", "for_learning", "from_learning_curve", "labels_needed"]

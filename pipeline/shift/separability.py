@@ -98,7 +98,7 @@ def _auroc(found: Placements, intervals: bool) -> Number:
         return Number(rounded(found.auroc))
     if found.auroc in (0.0, 1.0):
         exact = without_errors(found.auroc, found.pairs)
-        return Number(found.auroc, exact.low, exact.high)
+        return Number(found.auroc, rounded(exact.low or 0.0), rounded(exact.high or 0.0))
     half = Z * found.variance**0.5
     return Number(rounded(found.auroc), rounded(max(0.0, found.auroc - half)), rounded(min(1.0, found.auroc + half)))
 

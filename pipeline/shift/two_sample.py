@@ -112,11 +112,11 @@ def ks_p(first: Floats, second: Floats) -> tuple[float, float]:
 
 
 def probabilities(side: Domain, task: Task) -> Floats:
-    """Softmax of the logits, or sigmoid for `multilabel`; shape (n, L)."""
+    """Softmax of the logits; sigmoid for `multilabel` and where there is only one; shape (n, L)."""
     if side.logits is None:
         raise ShiftError("the outputs cannot be compared: a side has no logits")
     logits = side.logits.astype(np.float64)
-    return np.asarray(expit(logits) if task == "multilabel" else softmax(logits, axis=1))
+    return np.asarray(expit(logits) if task == "multilabel" or logits.shape[1] == 1 else softmax(logits, axis=1))
 
 
 def joint_kernel(reference: Domain, incoming: Domain) -> PatientKernel:
