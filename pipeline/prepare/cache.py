@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -38,9 +39,10 @@ class SampleStore:
         key = hashlib.sha256(f"{content}|{self.preparation.digest()}".encode()).hexdigest()
         return self.folder / "prepared" / key[:2] / f"{key[2:]}.npy"
 
-    def load(self, content: str) -> npt.NDArray[np.uint16]:
-        """Slices (N, C, S, S) of a series that is in the store."""
-        slices: npt.NDArray[np.uint16] = np.load(self.path(content), allow_pickle=False)
+    def load(self, content: str, *, mapped: bool = False) -> npt.NDArray[np.uint16]:
+        """Slices (N, C, S, S) of a series that is in the store; `mapped` reads from disk only what is looked at."""
+        mode: Literal["r"] | None = "r" if mapped else None
+        slices: npt.NDArray[np.uint16] = np.load(self.path(content), mmap_mode=mode, allow_pickle=False)
         return slices
 
     def add(self, ref: SeriesRef) -> None:

@@ -1,0 +1,1 @@
+"""Self-supervised objectives: learning features from scans without labels."""
