@@ -1,6 +1,7 @@
 """Fine-tuning strategies: functions from a classifier to the phases of its training, one file each."""
 
 from models.strategies.auto_rgn import auto_rgn
+from models.strategies.continued_pretraining import continued_pretraining
 from models.strategies.freeze_early import freeze_early
 from models.strategies.from_scratch import from_scratch
 from models.strategies.full import full
@@ -30,5 +31,6 @@ STRATEGIES: dict[str, Strategy] = {
     "greedy_soup": greedy_soup,  # Wortsman et al. 2022
     "lp_ft_bn": lp_ft_bn,  # Kumar et al. 2022
     "stoch_norm": stoch_norm,  # Kou et al. 2020
+    "continued_pretraining": continued_pretraining,  # Reed et al. 2022, by SimSiam
     "from_scratch": from_scratch,  # the comparison
 }
