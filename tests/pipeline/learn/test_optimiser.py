@@ -8,7 +8,7 @@ from models.backbones import build_backbone
 from models.classifier import SliceBagClassifier
 from models.strategies.phase import Phase
 from pipeline.config import Config
-from pipeline.learn.optimiser import make_optimizer, set_rate, train_groups
+from pipeline.learn.optimiser import make_optimizer, set_rate, slanted_triangle, train_groups
 
 ALL = ("stem", "stage2", "stage3", "stage4", "pooling", "head")
 
@@ -98,3 +98,44 @@ def test_rates_reach_adam(classifier):
     torch.testing.assert_close(
         classifier.head.weight, torch.full_like(classifier.head.weight, -0.01), rtol=1e-3, atol=0
     )
+
+
+@pytest.mark.parametrize(
+    ("done", "factor"), [(0.0, 1 / 32), (0.05, 33 / 64), (0.1, 1.0), (0.55, 33 / 64), (1.0, 1 / 32), (1.2, 1 / 32)]
+)
+def test_the_slanted_triangle_by_hand(done, factor):
+    """Halfway up or down, p = 1/2: (1 + 31 / 2) / 32 = 33 / 64."""
+    assert slanted_triangle(done) == pytest.approx(factor)
+
+
+def test_a_phase_has_the_schedule_that_it_names(classifier):
+    phase = Phase("x", ("head",))
+    train_groups(classifier, phase)
+    optimizer = make_optimizer(classifier, phase, Config(learning_rate=0.01))
+    set_rate(optimizer, 0.0, "triangular")
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.01 / 32)
+
+
+def test_groups_that_have_not_joined_are_frozen_though_the_optimizer_holds_them(classifier):
+    phase = Phase("x", ALL, batch_norm="train")
+    train_groups(classifier, phase)
+    optimizer = make_optimizer(classifier, phase, Config(learning_rate=0.01))
+    train_groups(classifier, phase, ("stage4", "head"))
+    before = {name: p.detach().clone() for name, p in classifier.named_parameters()}
+    logits = classifier(torch.rand(2, 2, 1, 64, 64), torch.ones(2, 2, dtype=torch.bool))
+    (logits**2).sum().add(classifier.head.bias.sum()).backward()
+    set_rate(optimizer, 0.1)
+    optimizer.step()
+    moved = {name.split(".")[2] for name, p in classifier.named_parameters() if "stages" in name and p.grad is not None}
+    assert moved <= {"stage4"}
+    frozen = [name for name, p in classifier.named_parameters() if not p.requires_grad]
+    assert any(".stem." in name for name in frozen)
+    assert all(torch.equal(before[name], dict(classifier.named_parameters())[name]) for name in frozen)
+
+
+def test_what_a_term_learns_has_the_heads_rate_and_no_decay(classifier):
+    phase, own = Phase("x", ALL, rates={"head": 10.0}), torch.nn.Parameter(torch.ones(3, 3))
+    train_groups(classifier, phase)
+    optimizer = make_optimizer(classifier, phase, Config(learning_rate=0.01), [own])
+    (group,) = [group for group in optimizer.param_groups if any(p is own for p in group["params"])]
+    assert (group["peak"], group["weight_decay"]) == (0.1, 0.0)
