@@ -48,12 +48,17 @@ def choose_backbone(
     """
     if config.weights not in ("imagenet", "DEFAULT"):
         raise ConfigError(f"weights {config.weights}: backbone {config.backbone} compares imagenet weights; name one")
-    repeats = max(LEAST_REPEATS, min(MOST_REPEATS, PROBED_ROWS // len(train.contents)))
+    repeats = repeats_for(len(train.contents))
     folds = grouped_folds(train.targets, patients, folds=FOLDS, repeats=repeats, seed=config.seed)
     candidates = available_backbones(folder, joined=config.backbone == f"{AUTO}@{ALL}")
     rows = rank_backbones(candidates, train, folds, config=config, device=device, watch=watch)
     first, second = choose(rows, folds)
     return BackboneChoice(first, second, tuple(rows), repeats)
+
+
+def repeats_for(rows: int) -> int:
+    """How often the folds are drawn anew: until about 2,000 rows were probed, at least twice, at most ten times."""
+    return max(LEAST_REPEATS, min(MOST_REPEATS, PROBED_ROWS // rows))
 
 
 def rank_backbones(
