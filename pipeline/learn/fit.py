@@ -21,6 +21,7 @@ from pipeline.learn.merging import Merging
 from pipeline.learn.objective import class_weights
 from pipeline.learn.optimiser import make_optimizer, train_groups
 from pipeline.learn.relative_rates import set_relative_rates
+from pipeline.learn.self_supervised import pretrain
 from pipeline.learn.sets import LabelledSet, UnlabelledSet
 from pipeline.learn.steps import Epoch, Steps
 from pipeline.learn.validation import Figures, macro_auroc, validate
@@ -102,6 +103,8 @@ class Fit:
             self._run_phase(phases, number, progress)
             progress.phase, progress.epoch, progress.worse, progress.optimizer = number + 1, 0, 0, None
             self._save(progress)
+            if phases[number].objective == "self_supervised":
+                self._pretraining(number).remove()
         self.classifier.load_state_dict(progress.best_state())
         self.classifier.eval()
         return progress.history
@@ -138,18 +141,20 @@ class Fit:
 
     def _pretrain(self, phase: Phase, number: int, progress: Progress) -> None:
         """Train the backbone without labels; what was known of the old features is dropped."""
-        from pipeline.learn.self_supervised import pretrain
-
-        pretrain(
+        found = pretrain(
             self.classifier,
             self.target or UnlabelledSet(self.train.store, self.train.contents),
             phase=phase,
             config=self.config,
             device=self.device,
             watch=self.watch,
-            checkpoint=self.checkpoint.beside(f"pretraining-{number}"),
+            checkpoint=self._pretraining(number),
         )
+        progress.notes.extend(found.notes)
         self.cached, progress.best, progress.path = None, None, []
+
+    def _pretraining(self, number: int) -> Checkpoint:
+        return self.checkpoint.beside(f"pretraining-{number}")
 
     def _fit_norm(self, whole: bool) -> None:
         contents = self.train.contents if whole else self.train.contents[:: 1 + len(self.train.contents) // NORM_CASES]

@@ -15,9 +15,12 @@ from pipeline.errors import DivergedError, PipelineError, TrainingError
 from pipeline.learn import fit as module
 from pipeline.learn import parts, steps
 from pipeline.learn.batches import iterate
+from pipeline.learn.checkpoint import Progress
 from pipeline.learn.features import extract
 from pipeline.learn.fit import macro_auroc
 from pipeline.learn.objective import loss_sum
+from pipeline.learn.pretraining_progress import Pretraining
+from pipeline.learn.sets import UnlabelledSet
 from pipeline.learn.validation import Figures
 from pipeline.watch import Watch
 
@@ -301,6 +304,61 @@ def test_leaving_out_the_end_of_the_path_changes_no_convex_heads_choice(bench, m
         results.append(run(made, STRATEGIES["linear_probe"](made.classifier)))
     assert same(results[0][0], results[1][0])
     assert len(results[0][1]) < len(results[1][1]) == 8
+
+
+def pretraining(made, monkeypatch, calls):
+    """Stands in for `pretrain`: moves the stem, leaves a file, and notes something."""
+
+    def pretrain(classifier, unlabelled, *, phase, config, device, watch, checkpoint):
+        calls.append((unlabelled, phase, checkpoint))
+        with torch.no_grad():
+            next(classifier.backbone.stages["stem"].parameters()).mul_(1.5)
+        checkpoint.save(classifier, Progress())
+        return Pretraining(notes=["phase self, epoch 2, the representation collapsed"])
+
+    monkeypatch.setattr(module, "pretrain", pretrain)
+    probe = STRATEGIES["linear_probe"](made.classifier)[0]
+    return [Phase("self", group_names(made.classifier)[:-1], objective="self_supervised"), probe]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_features_and_their_norm_are_computed_anew_after_a_self_supervised_phase(bench, monkeypatch, before):
+    made, calls = bench(), []
+    phases = pretraining(made, monkeypatch, calls)
+    fit = made.fit()
+    history = fit.run([phases[1], *phases] if before else phases)
+    ((unlabelled, phase, checkpoint),) = calls
+    assert unlabelled.contents == made.train.contents
+    assert phase is phases[0]
+    bags = extract(made.classifier, made.train.store, made.train.contents, device=CPU)
+    assert torch.equal(fit.cached[0].features, bags.features)
+    expected = FeatureNorm([bags.features.shape[2]])
+    expected.fit(bags.features[bags.mask])
+    torch.testing.assert_close(made.classifier.norm.mean, expected.mean)
+    torch.testing.assert_close(made.classifier.norm.std, expected.std)
+    assert [row.phase for row in history] == ["probe 3"] * (1 + before)
+    assert fit.notes == ["phase self, epoch 2, the representation collapsed"]
+    assert not checkpoint.path.exists()
+
+
+def test_a_self_supervised_phase_learns_from_the_target_where_there_is_one(bench, monkeypatch):
+    made, calls = bench(), []
+    phases = pretraining(made, monkeypatch, calls)
+    target = UnlabelledSet(made.val.store, made.val.contents)
+    fit = made.fit()
+    fit.target = target
+    fit.run(phases)
+    assert calls[0][0] is target
+
+
+def test_a_run_killed_after_pretraining_does_not_do_it_again(bench, monkeypatch):
+    made, calls = bench(), []
+    phases = [*pretraining(made, monkeypatch, calls), *full(made.classifier)]
+    with pytest.raises(Killed):
+        run(made, phases, killer(0))
+    made = bench()
+    run(made, phases)
+    assert len(calls) == 1
 
 
 def test_macro_auroc_is_the_mean_of_the_classes_that_can_be_measured():
