@@ -18,6 +18,7 @@ from pipeline.shift.header_fields import FEW_PATIENTS, OTHER
 
 DIGITS = 4
 LONGEST = 64
+UNMISTAKABLE = 5  # letters or digits of an identity that count inside another word too
 
 # DICOM keyword to unit. Dates, names, UIDs, institutions, stations and serial numbers are left out on purpose.
 NUMBERS = {
@@ -152,7 +153,10 @@ def _code(value: object) -> str | None:
 
 def _text(value: object, known: Collection[str]) -> str | None:
     text = shown(_words(value)).strip()[:LONGEST]
-    return HIDDEN if any(word in text.casefold() for word in known) else text or None
+    folded = text.casefold()
+    own = set(_words_of(folded))
+    repeats = any(word in own or (len(word) >= UNMISTAKABLE and word in folded) for word in known)
+    return HIDDEN if repeats else text or None
 
 
 def _identities(header: Header) -> set[str]:
@@ -160,8 +164,12 @@ def _identities(header: Header) -> set[str]:
     words: set[str] = set()
     for keyword in IDENTITIES:
         text = _words(_get(header, keyword)).casefold()
-        words |= {word for word in re.split(r"[\W_]+", text) if len(word) >= 3}
+        words |= {word for word in _words_of(text) if len(word) >= 3}
     return words
+
+
+def _words_of(text: str) -> list[str]:
+    return re.split(r"[\W_]+", text)
 
 
 def age_band(text: str) -> str | None:

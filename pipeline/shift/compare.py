@@ -1,13 +1,16 @@
 """A comparison from two paths to its figures: read both sides, look at them through one network, measure."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from models.bundle import Bundle, open_bundle
 from pipeline.config import Config
 from pipeline.errors import ConfigError
+from pipeline.evaluate.intervals import resampled_weights
 from pipeline.learn.device import choose_device
 from pipeline.model_record import read_record
 from pipeline.prepare.cache import trim
@@ -15,10 +18,12 @@ from pipeline.provenance import versions
 from pipeline.shift.domain import Domain
 from pipeline.shift.look import Look, look_at_both, look_with_stored_reference
 from pipeline.shift.measure import measure_shift
+from pipeline.shift.number import Number, with_percentiles
 from pipeline.shift.reading import as_domains
 from pipeline.shift.sides import Setting, find_side, source_of
 from pipeline.shift.stored_reference import read_reference
 
+RESAMPLES = 500
 WITHOUT_BUNDLE = frozenset(
     {"backbone", "weights", "image_size", "slices", "intensity", "window", "task", "label_column", "seed", "device"}
 )
@@ -104,16 +109,29 @@ def compare(sides: Sides, setting: Setting) -> Comparison:
     reference, incoming, overlap = as_domains(look.reference, look.incoming)
     setting.watch.note(f"measuring {incoming.n} incoming scans against {reference.n}")
     report = measure_shift(reference, incoming, seed=config.seed, task=look.task)
+    accuracy = measured_accuracy(incoming, config.seed)
     ran = {
         "encoder": dict(look.encoder),
         "classes": list(look.classes),
         "sides": {name: dict(record) for name, record in look.records.items()},
         "patients_on_both_sides": overlap,
+        "measured_accuracy": asdict(accuracy) if accuracy else None,
         "notes": list(look.notes),
         "seed": config.seed,
         "versions": versions(),
     }
     return Comparison(reference, incoming, report.to_json(), ran, look.classes, look.task)
+
+
+def measured_accuracy(side: Domain, seed: int) -> Number | None:
+    """Share of labelled scans whose most probable class is theirs; None without labels or a classifier, or where a
+    scan may have several. The interval is from resampled patients.
+    """
+    if side.logits is None or side.truth is None or (side.truth.sum(axis=1) != 1).any():
+        return None
+    right = (side.logits.argmax(axis=1) == side.truth.argmax(axis=1)).astype(np.float64)
+    drawn = next(resampled_weights(side.n_patients, RESAMPLES, seed, RESAMPLES))[side.units]
+    return with_percentiles(float(right.mean()), right @ drawn / drawn.sum(axis=0))
 
 
 def _look(sides: Sides, bundle: Bundle | None, setting: Setting) -> Look:

@@ -8,7 +8,7 @@ from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from pipeline.evaluate.wording import say
 from pipeline.shift.compare import Comparison
 from pipeline.shift.plots import distributions, scale, scatter
-from pipeline.shift.wording import KIND_WORDS, accuracy_sentence, p_words, shift_verdict
+from pipeline.shift.wording import KIND_WORDS, accuracy_sentence, p_words, prevalence_sentence, shift_verdict
 
 # name of a size: what it is, where its scale begins, and where it ends at least
 SIZES = {
@@ -60,6 +60,7 @@ def render(compared: Comparison) -> str:
         field_side=field_side,
         accuracies=ACCURACIES,
         accuracy=accuracy_sentence(measured),
+        prevalence=prevalence_sentence(measured),
         left_out=LEFT_OUT,
         p_words=p_words,
         purposes=PURPOSES,

@@ -16,7 +16,7 @@ Points = npt.NDArray[np.float64]
 SIDE, MARGIN = 300.0, 26.0
 MOST_DOTS = 400
 STEPS = 100
-WIDE, HIGH = 320.0, 34.0
+WIDE, HIGH = 320.0, 38.0
 
 
 def scatter(reference: Domain, incoming: Domain, seed: int) -> Plot:
@@ -89,12 +89,15 @@ def scale(size: Mapping[str, Any], start: float, least: float) -> Markup:
         value for value in (size["value"], size["low"], size["high"], null["low"], null["high"]) if value is not None
     ]
     low, high = min([start, *known]), max([least, *known])
-    high += (high - low) * 0.04
 
     def x(value: float) -> float:
         return float(4 + (value - low) / (high - low) * (WIDE - 8))
 
-    parts = [f'<path class="axis" d="M4 26H{WIDE - 4:g}"/>']
+    parts = [
+        f'<path class="axis" d="M4 26H{WIDE - 4:g}"/>',
+        f'<text x="4" y="36">{_short(low)}</text>',
+        f'<text x="{WIDE - 4:g}" y="36" text-anchor="end">{_short(high)}</text>',
+    ]
     if null["low"] is not None:
         width = max(x(null["high"]) - x(null["low"]), 1.5)
         parts.append(f'<rect class="null" x="{x(null["low"]):.1f}" y="6" width="{width:.1f}" height="20"/>')
@@ -103,6 +106,10 @@ def scale(size: Mapping[str, Any], start: float, least: float) -> Markup:
     if size["value"] is not None:
         parts.append(f'<circle class="value" cx="{x(size["value"]):.1f}" cy="16" r="5"/>')
     return Markup(f'<svg class="scale" viewBox="0 0 {WIDE:g} {HIGH:g}" aria-hidden="true">{"".join(parts)}</svg>')
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if abs(value) < 1000 else f"{value:.0f}"
 
 
 def _plot(box: str, content: str, caption: str) -> Plot:

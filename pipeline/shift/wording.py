@@ -36,7 +36,7 @@ def shift_verdict(measured: Mapping[str, Any]) -> Verdict:
     if test is None:
         headline = f"Whether there is a shift cannot be told: {measured['test_reason']}. Bring more scans."
         return Verdict("unclear", headline, tuple(_qualified(measured)))
-    sure = f"p {p_words(test['p_value'])}"
+    sure = f"p {'' if test['p_value'] < 0.001 else '= '}{p_words(test['p_value'])}"
     apart = measured["sizes"]["c2st_auc"]
     if apart["value"] is not None:
         sure += f"; a classifier tells them apart with AUROC {say(apart, 2)}"
@@ -45,9 +45,20 @@ def shift_verdict(measured: Mapping[str, Any]) -> Verdict:
     return Verdict(colours.get(found, "against"), headline, tuple(_qualified(measured)))
 
 
+def prevalence_sentence(measured: Mapping[str, Any]) -> str:
+    """What the estimated mix of classes is worth."""
+    kind, shift = measured["kind"]["kind"], measured["prevalence"]
+    if shift is None:
+        return f"Not estimated: {measured['prevalence_reason']}."
+    told = "Estimated without labels, from the outputs (BCTS, EM)."
+    if kind in ("none", "prevalence"):
+        return f"{told} The difference is {'beyond' if shift['detected'] else 'within'} noise."
+    return f"{told} It holds only where each class looks as in the reference, which is not so here."
+
+
 def p_words(value: float) -> str:
     """A p-value with three decimals, or that it is smaller."""
-    return "< 0.001" if value < 0.001 else f"= {value:.3f}"
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def accuracy_sentence(measured: Mapping[str, Any]) -> str:
