@@ -1,5 +1,6 @@
 """MCC: target predictions are made less confused between pairs of classes."""
 
+import torch
 from torch import Tensor
 
 from models.alignment.loss import AlignmentLoss, DomainBatch
@@ -17,7 +18,7 @@ def mcc_loss(logits: Tensor, temperature: float = TEMPERATURE) -> Tensor:
 
     **With two classes it degenerates**: there is one pair to confuse, so that the loss only asks for confident
     predictions, as entropy minimisation does, and where the target is imbalanced it may push the rare class out. It
-    helps with about five classes or more. Multi-label logits have no softmax and cannot be used.
+    helps with about five classes or more. A class whose probabilities all underflow adds nothing. Multi-label logits have no softmax and cannot be used.
 
     Args:
         logits: Of unlabelled target scans, shape (B, L), L >= 2.
@@ -33,7 +34,7 @@ def mcc_loss(logits: Tensor, temperature: float = TEMPERATURE) -> Tensor:
     certainty = 1 + (p * log_p).sum(dim=1).detach().exp()
     weight = len(p) * certainty / certainty.sum()
     confusion = (p * weight[:, None]).T @ p
-    confusion = confusion / confusion.sum(dim=1, keepdim=True)
+    confusion = confusion / confusion.sum(dim=1, keepdim=True).clamp(min=torch.finfo(p.dtype).tiny)
     return (confusion.sum() - confusion.trace()) / logits.shape[1]
 
 

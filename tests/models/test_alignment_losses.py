@@ -173,6 +173,14 @@ def test_mcc_of_even_predictions_is_a_half_and_of_sure_ones_nothing():
     assert float(mcc_loss(200 * torch.eye(4))) == pytest.approx(0, abs=1e-6)
 
 
+def test_mcc_of_predictions_that_underflow_is_a_number():
+    logits = torch.tensor([[1000.0, 0.0], [1200.0, 0.0]], requires_grad=True)
+    loss = mcc_loss(logits)
+    loss.backward()
+    assert bool(loss.isfinite())
+    assert bool(logits.grad.isfinite().all())
+
+
 def mcc_in_numpy(logits, temperature=2.5, weight_of=None):
     def softmax(z):
         return np.exp(z / temperature) / np.exp(z / temperature).sum(axis=1, keepdims=True)
