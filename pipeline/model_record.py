@@ -47,6 +47,7 @@ class ModelRecord(BaseModel):
         backbone, variant, pooling: The network.
         preparation: How scans are prepared.
         temperature: Of temperature scaling.
+        bias: Added to each class's logit after that, for the target's mix of classes; empty for none.
         thresholds: Class to one-versus-rest threshold on its calibrated probability.
         anomaly_threshold: Threshold on the anomaly score that decides.
         policy: How thresholds were chosen.
@@ -67,6 +68,7 @@ class ModelRecord(BaseModel):
     pooling: Pooling
     preparation: Preparation
     temperature: float
+    bias: tuple[float, ...] = ()
     thresholds: dict[str, float]
     anomaly_threshold: float
     policy: dict[Literal["kind", "target"], str | float]

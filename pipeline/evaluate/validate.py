@@ -105,6 +105,7 @@ def _predict(
         classes=record.classes,
         task=record.task,
         temperature=record.temperature,
+        bias=record.bias,
         key=workspace.key(),
         random=random,
         random_reason=reason,

@@ -1,5 +1,7 @@
 """Loss, class weights and the probabilities that belong to them, for one label a scan or several."""
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from torch.nn import functional
@@ -57,9 +59,15 @@ def row_losses(logits: Tensor, targets: Tensor, weights: Tensor, task: Task) -> 
     return rows * len(rows) / weights[labels].sum()
 
 
-def probabilities(logits: Tensor, task: Task, temperature: float = 1.0) -> Tensor:
-    """Softmax (multiclass) or sigmoid (multilabel) of logits / temperature, (B, L)."""
+def probabilities(logits: Tensor, task: Task, temperature: float = 1.0, bias: Sequence[float] = ()) -> Tensor:
+    """Softmax (multiclass) or sigmoid (multilabel) of logits / temperature + bias, (B, L).
+
+    Args:
+        bias: One number a class, or none; where a class is rarer than in training, log of the ratio of its shares.
+    """
     scaled = logits / temperature
+    if len(bias):
+        scaled = scaled + torch.tensor(bias, dtype=scaled.dtype, device=scaled.device)
     return torch.sigmoid(scaled) if task == "multilabel" else scaled.softmax(dim=-1)
 
 

@@ -41,6 +41,7 @@ def prediction_table(
     classes: tuple[str, ...],
     task: Task,
     temperature: float,
+    bias: Sequence[float] = (),
     key: bytes,
     random: Tensor | None = None,
     random_reason: str = "",
@@ -52,7 +53,7 @@ def prediction_table(
         random: Calibrated probabilities (n, L) of the head on random weights, if they could be made.
         random_reason: Why not, otherwise.
     """
-    calibrated = probabilities(logits.double(), task, temperature)
+    calibrated = probabilities(logits.double(), task, temperature, bias)
     return PredictionTable(
         classes=classes,
         task=task,

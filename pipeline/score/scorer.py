@@ -83,7 +83,7 @@ class Scorer:
         record = self.record
         mask = torch.ones(1, len(features), dtype=torch.bool, device=self.device)
         logits = self.classifier.classify(pack(features.to(self.device), mask), mask).cpu().double()
-        probability = probabilities(logits, record.task, record.temperature)[0]
+        probability = probabilities(logits, record.task, record.temperature, record.bias)[0]
         score = float(anomaly_score(probability))
         return Outcome(
             status="scored",

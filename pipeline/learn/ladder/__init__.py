@@ -1,0 +1,1 @@
+"""`strategy: auto`: the cheapest adaptation that evidence from the target supports, or a refusal."""
