@@ -7,15 +7,18 @@ import pytest
 import torch
 
 from models.backbones import build_backbone
-from models.bundle import SETTINGS, write_bundle
+from models.bundle import SETTINGS, open_bundle, write_bundle
 from models.classifier import SliceBagClassifier
 from pipeline.config import Config
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set
-from pipeline.model_record import FORMAT, ModelRecord
+from pipeline.model_record import FORMAT, ModelRecord, load_classifier, read_record
+from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.cohort import Case
 from pipeline.prepare.samples import Preparation, prepare, to_tensor
+from pipeline.shift.reference import reference_statistics
 
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_data"
 RADIOGRAPHS = ("radiograph", "CR/DX")
@@ -94,6 +97,24 @@ def radiograph_bundle(tmp_path_factory):
 def volume_bundle(tmp_path_factory):
     """An untrained bundle for volumes of at most 24 slices; a chunk of its ledger holds two volumes."""
     return make_bundle(tmp_path_factory.mktemp("volumes") / "bundle", kind=VOLUMES, classes=("normal", "lesion"))
+
+
+@pytest.fixture(scope="session")
+def reference_bundle(radiograph_bundle, tmp_path_factory):
+    """The untrained bundle with reference statistics of the sample radiographs of the north."""
+    bundle = open_bundle(radiograph_bundle)
+    record = read_record(bundle)
+    store = SampleStore(tmp_path_factory.mktemp("reference") / "cache", record.preparation)
+    refs = [ref for ref in scan_sources([SAMPLES / "radiographs" / "north"]) if ref.status == "ok"]
+    store.fill(refs)
+    cases = [Case(ref, (record.classes[n % 2],), ref.patient, True, "val", (), n) for n, ref in enumerate(refs)]
+    texts, states = reference_statistics(
+        load_classifier(bundle, record), store, cases, cases, record=record, device=torch.device("cpu"), seed=0
+    )
+    texts |= {name: bundle.text(name) for name in (SETTINGS, TRAINING_SET)}
+    folder = tmp_path_factory.mktemp("with_reference") / "bundle"
+    write_bundle(folder, texts, {"models/model.pt": bundle.tensors(), **states})
+    return folder
 
 
 @pytest.fixture
