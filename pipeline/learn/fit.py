@@ -131,6 +131,8 @@ class Fit:
         later = phases[number + 1 :]
         if phase.cached and any(other.start == "probe" or other.merge != "none" for other in later):
             progress.probe = progress.best
+        if not phase.cached:
+            self.cached = None  # features of a backbone that was
         self.classifier.load_state_dict(progress.best_state())
 
     def _start(self, phase: Phase, progress: Progress) -> None:
