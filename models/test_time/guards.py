@@ -31,13 +31,16 @@ def require_normalisation(backbone: Backbone) -> None:
         )
 
 
-def require_shuffled(shuffled: bool) -> None:
-    """Refuse a stream in the order of arrival.
+def require_shuffled(index: Tensor) -> None:
+    """Refuse a batch in the order of arrival.
+
+    Args:
+        index: Place of each scan of the batch in the archive, shape (B,).
 
     Raises:
-        AdaptationRefusedError: If scans are not shuffled: sorted by patient or finding, a batch may be one class.
+        AdaptationRefusedError: If they ascend: sorted by patient or finding, a batch may be one class.
     """
-    if not shuffled:
+    if len(index) > 1 and bool((index.diff() > 0).all()):
         raise AdaptationRefusedError("scans come in their own order, in which a batch may be one class; shuffle them")
 
 

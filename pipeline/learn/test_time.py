@@ -13,7 +13,7 @@ from models.errors import AdaptationRefusedError, ModelError
 from models.registry import lookup
 from models.test_time import TEST_TIME
 from models.test_time.adapter import MakeAdapter, adapting
-from models.test_time.guards import collapse
+from models.test_time.guards import collapse, require_shuffled
 from pipeline.config import Precision, Task
 from pipeline.learn.align_guard import LEAST_TARGETS, PrevalenceShift
 from pipeline.learn.device import mixed
@@ -115,6 +115,7 @@ def _adapt(make: MakeAdapter, stream: _Stream, seed: int, passes: int, watch: Wa
     with adapting(classifier, adapter.parameters):
         for number in range(passes):
             for bags in shuffled_batches(stream.store, stream.contents, seed=seed + number):
+                require_shuffled(bags.index)
                 slices, mask = bags.slices[bags.mask].to(device), bags.mask.to(device)
 
                 def features(slices: Tensor = slices) -> Tensor:

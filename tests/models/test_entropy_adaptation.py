@@ -207,10 +207,15 @@ def test_scans_that_are_not_numbers_are_refused(name):
     assert not changed(before, classifier)
 
 
-def test_an_unshuffled_stream_is_refused():
-    require_shuffled(True)
-    with pytest.raises(AdaptationRefusedError, match="shuffle"):
-        require_shuffled(False)
+@pytest.mark.parametrize(
+    ("index", "refused"), [(range(64), True), ([3, 7, 20], True), ([7, 3, 20], False), ([5], False)]
+)
+def test_a_batch_in_the_order_of_arrival_is_refused(index, refused):
+    if refused:
+        with pytest.raises(AdaptationRefusedError, match="shuffle"):
+            require_shuffled(torch.tensor(index))
+    else:
+        require_shuffled(torch.tensor(index))
 
 
 @pytest.mark.parametrize("kind", [nn.BatchNorm1d(4), nn.BatchNorm3d(4), nn.GroupNorm(2, 4), nn.LayerNorm(4)])
