@@ -1,6 +1,6 @@
 """Which tensor of a weights file, in torchvision's or timm's layout, belongs where in a backbone, and which lack."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import takewhile
 
 import torch
@@ -20,17 +20,21 @@ def on_meta(name: str) -> nn.Module:
         return architecture.builder(weights=None, **{**architecture.options, **unused})
 
 
-def missing_stages(backbone: Backbone, state: StateDict) -> list[str]:
-    """Stages of a backbone of which a file in torchvision's or timm's layout lacks a tensor."""
-    names = source_names(backbone).values()
+def missing_stages(table: Mapping[str, tuple[str, str]], state: StateDict) -> list[str]:
+    """Stages of which a weights file lacks a tensor.
+
+    Args:
+        table: Of `source_names`.
+        state: What the file holds.
+    """
+    names = table.values()
     return list(
         dict.fromkeys(at for at, name in names if name not in state and not name.endswith("num_batches_tracked"))
     )
 
 
-def longest_cut(backbone: Backbone, state: StateDict) -> str:
+def longest_cut(backbone: Backbone, missing: Sequence[str]) -> str:
     """`name@stage` after the last stage before which nothing is missing; empty where the stem is not whole."""
-    missing = missing_stages(backbone, state)
     whole = list(takewhile(lambda stage: stage not in missing, backbone.stage_names))
     if not whole or not set(missing) <= set(backbone.stage_names):  # timm's networks are one piece and cannot be cut
         return ""

@@ -140,12 +140,12 @@ def load_weights(backbone: Backbone, file: WeightsFile) -> str:
 
 
 def _copy(backbone: Backbone, state: StateDict, file_name: str) -> None:
-    missing = missing_stages(backbone, state)
+    target = source_names(backbone)
+    missing = missing_stages(target, state)
     if missing:
-        cut = longest_cut(backbone, state)
+        cut = longest_cut(backbone, missing)
         advice = f"; use backbone {cut}, or bring complete weights" if cut else ""
         raise PartialWeightsError(f"{file_name}: no weights for {', '.join(missing)} of {backbone.name}{advice}")
-    target = source_names(backbone)
     own_state = {own: state[name] for own, (_, name) in target.items() if name in state}
     here = backbone.state_dict()
     for own, tensor in own_state.items():

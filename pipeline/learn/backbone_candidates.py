@@ -8,7 +8,7 @@ import torch
 from models.backbones import ALL, build_backbone
 from models.errors import ModelError, WeightsNotFoundError
 from models.families import ARCHITECTURES
-from models.state_names import longest_cut, missing_stages
+from models.state_names import longest_cut, missing_stages, source_names
 from models.weights import WeightsFile, find_weights, manifest_names, read_state
 
 
@@ -67,8 +67,8 @@ def _fitting_name(name: str, file: WeightsFile, joined: bool) -> str:
     with torch.device("meta"):
         backbone = build_backbone(name)
     state, _ = read_state(file)
-    missing = missing_stages(backbone, state)
-    cut = longest_cut(backbone, state) if missing else ""
+    missing = missing_stages(source_names(backbone), state)
+    cut = longest_cut(backbone, missing) if missing else ""
     if missing and not cut:
         raise WeightsNotFoundError(f"{file.path.name}: no weights for {', '.join(missing)}")
     if not joined or name not in ARCHITECTURES:

@@ -25,7 +25,7 @@ from tests.pipeline.learn.conftest import make_side, make_store
 from tests.pipeline.learn.weights_folder import WeightsFolder, blind
 
 CPU = torch.device("cpu")
-SIGHTED, MAPPED, BLIND = "shufflenet_v2_x0_5", "squeezenet1_1", "mobilenet_v3_small"
+SIGHTED, MAPPED, BLIND = "shufflenet_v2_x0_5", "squeezenet1_1", "squeezenet1_0"
 CONFIG = Config(backbone="auto", precision="float32")
 PATIENTS = [f"patient {n // 2}" for n in range(24)]
 LABELS = [n // 2 % 2 for n in range(24)]
@@ -128,19 +128,18 @@ def test_bags_of_slices_are_averaged(tmp_path, weights):
 
 
 def test_all_networks_are_probed_on_the_same_folds_and_no_patient_on_two_sides(train, weights):
-    numbered = LabelledSet(train.store, train.contents, train.targets)
-    folds = grouped_folds(numbered.targets, PATIENTS, repeats=2)
-    sizes = {}
+    folds = grouped_folds(train.targets, PATIENTS, repeats=2)
+    calls = []
 
     def probe(rows, labels, test):
-        sizes.setdefault(rows.shape[1], []).append((len(rows), len(test), labels.tolist()))
+        calls.append((len(rows), len(test), labels.tolist()))
         return np.stack([-test[:, 0], test[:, 0]], axis=1)
 
     candidates = available_backbones(weights.folder)
-    rank_backbones(candidates, numbered, folds, config=CONFIG, device=CPU, watch=Watch(), probe=probe)
-    first, *others = sizes.values()
-    assert len(first) == 10
-    assert all(other == first for other in others)
+    rank_backbones(candidates, train, folds, config=CONFIG, device=CPU, watch=Watch(), probe=probe)
+    assert len(calls) == 30
+    assert calls[:10] == calls[10:20] == calls[20:]
+    assert calls[:10] == [(len(f.train), len(f.test), np.array(LABELS)[f.train].tolist()) for f in folds]
     for fold in folds:
         assert not {PATIENTS[n] for n in fold.train} & {PATIENTS[n] for n in fold.test}
 
@@ -192,7 +191,7 @@ def test_what_cannot_be_measured_has_a_line_and_stops_nothing(train, weights, mo
     weights.entries[1]["sha256"] = "0" * 64
     weights.write()
     monkeypatch.setitem(ARCHITECTURES, BLIND, replace(ARCHITECTURES[BLIND], min_size=75))
-    weights.add("squeezenet1_0").unlink()
+    weights.add("mobilenet_v3_small").unlink()
     notes = []
     found = choice(train, weights, watch=Watch(note=notes.append))
     assert found.first.backbone == SIGHTED
@@ -200,7 +199,7 @@ def test_what_cannot_be_measured_has_a_line_and_stops_nothing(train, weights, mo
     reasons = {row.backbone: row.reason for row in found.rows if not row.measured}
     assert "SHA-256 begins" in reasons[MAPPED]
     assert reasons[BLIND] == "image_size 64: it needs at least 75"
-    assert reasons["squeezenet1_0"] == "named by weights.json, but the file is not there"
+    assert reasons["mobilenet_v3_small"] == "named by weights.json, but the file is not there"
     assert sum("not measured" in note for note in notes) == 3
     assert not any("\n" in note or "patient" in note for note in notes)
 

@@ -36,6 +36,6 @@ class WeightsFolder:
 
 
 def blind(state):
-    """Make a MobileNetV3's features the same for every image."""
+    """Make SqueezeNet 1.0's features the same for every image."""
     for key in [key for key in state if key.startswith("features.12.")]:
         state[key] = torch.zeros_like(state[key])
