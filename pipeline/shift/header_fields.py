@@ -26,8 +26,8 @@ class FieldSide:
         patients: Patients of the side.
         missing: Patients without a value.
         quartiles: 25 %, 50 % and 75 % of the numbers; None for words, and for fewer than 5 patients.
-        shares: Share of the patients with each word; None for numbers, and for fewer than 5 patients. Words that fewer than 5 patients of both
-            sides together have stand under `(other)`, since they could tell who it is.
+        shares: Share of the patients with each word; None for numbers, and for fewer than 5 patients. Words that
+            fewer than 5 patients of both sides together have stand under `(other)`: they could tell who it is.
     """
 
     patients: int

@@ -36,6 +36,10 @@ def separability(reference: Domain, incoming: Domain, *, seed: int, intervals: b
     e is the mean of the two sides' error rates, not the plain error rate: with 1,000 scans against 50, calling
     everything reference errs in 5 % of the scans and would look like a large distance.
 
+    Classifiers of five folds share most of their training scans, so that held-out scores vary together; variances are
+    multiplied by 1 + k / (k - 1), k the number of folds (Nadeau & Bengio's correction). Without it the intervals of
+    two alike sides miss 0.5 in one case of six.
+
     Args:
         reference, incoming: Two sides, of at least two patients each.
         seed: Seed of the folds.
@@ -46,7 +50,8 @@ def separability(reference: Domain, incoming: Domain, *, seed: int, intervals: b
 
     Source:
         Lopez-Paz & Oquab 2017, Revisiting Classifier Two-Sample Tests; Ben-David et al. 2007, Analysis of
-        Representations for Domain Adaptation, section 4 (proxy A-distance).
+        Representations for Domain Adaptation, section 4 (proxy A-distance); Nadeau & Bengio 2003, Inference for the
+        Generalization Error, eq. 8.
     """
     if min(reference.n_patients, incoming.n_patients) < 2:
         raise ShiftError("separability: a side has fewer than two patients")
@@ -57,8 +62,10 @@ def separability(reference: Domain, incoming: Domain, *, seed: int, intervals: b
     units = patient_codes(reference.patients + incoming.patients)
     folds = patient_folds(units, side, seed=seed)
     score = _held_out_scores(standard, side, folds)
+    count = int(folds.max()) + 1
+    correction = (1 + count / (count - 1)) ** 0.5 if intervals else 0.0
     return Separability(
-        _auroc(clustered_auroc(score, side, units, folds), intervals), _distance(score, side, units, intervals)
+        _auroc(clustered_auroc(score, side, units, folds), correction), _distance(score, side, units, correction)
     )
 
 
@@ -93,17 +100,17 @@ def _held_out_scores(standard: Floats, side: Flags, folds: Indices) -> Floats:
     return score
 
 
-def _auroc(found: Placements, intervals: bool) -> Number:
-    if not intervals:
+def _auroc(found: Placements, correction: float) -> Number:
+    if not correction:
         return Number(rounded(found.auroc))
     if found.auroc in (0.0, 1.0):
         exact = without_errors(found.auroc, found.pairs)
         return Number(found.auroc, rounded(exact.low or 0.0), rounded(exact.high or 0.0))
-    half = Z * found.variance**0.5
+    half = Z * correction * found.variance**0.5
     return Number(rounded(found.auroc), rounded(max(0.0, found.auroc - half)), rounded(min(1.0, found.auroc + half)))
 
 
-def _distance(score: Floats, side: Flags, units: Indices, intervals: bool) -> Number:
+def _distance(score: Floats, side: Flags, units: Indices, correction: float) -> Number:
     """2 (1 - 2 e), cut at 0; its interval treats the patients of a side as the independent units."""
     rates, variance, patients = [], 0.0, []
     for rows in (side, ~side):
@@ -115,9 +122,9 @@ def _distance(score: Floats, side: Flags, units: Indices, intervals: bool) -> Nu
         variance += size / (size - 1) * float((residual**2).sum()) / rows.sum() ** 2 / 4
     error = sum(rates) / 2
     value = rounded(max(0.0, 2 * (1 - 2 * error)))
-    if not intervals:
+    if not correction:
         return Number(value)
-    half = Z * variance**0.5
+    half = Z * correction * variance**0.5
     low, high = error - half, error + half
     if error in (0.0, 1.0):
         exact = without_errors(error, min(patients))
