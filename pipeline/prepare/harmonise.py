@@ -10,11 +10,11 @@ from typing import Any, Literal, Self
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, model_validator
-from scipy import ndimage
 
 from pipeline.errors import CohortError, ConfigError
 
 HarmoniseKind = Literal["nyul", "histogram"]
+Background = Literal["border", "lowest"]
 Floats = npt.NDArray[np.float64]
 
 WHITE = float(np.iinfo(np.uint16).max)
@@ -40,6 +40,7 @@ class Harmonise(BaseModel):
         kind: `nyul` or `histogram`.
         percentiles: Where the landmarks lie, strictly increasing, within 0..100.
         levels: Their grey values in the standard, 0..1, never falling.
+        background: Which values of a scan count, see `foreground`.
 
     Source:
         nyul: Nyul, Udupa & Zhang 2000, New variants of a method of MRI scale standardization (deciles, and one
@@ -51,6 +52,7 @@ class Harmonise(BaseModel):
     kind: HarmoniseKind
     percentiles: tuple[float, ...]
     levels: tuple[float, ...]
+    background: Background = "border"
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -75,7 +77,7 @@ class Harmonise(BaseModel):
         """
         levels = slices.dtype == np.uint16
         white = WHITE if levels else 1.0
-        values = foreground(slices)
+        values = foreground(slices, self.background)
         if not values.size:
             return slices
         marks = _percentiles(values, self.percentiles) / white
@@ -99,48 +101,44 @@ class Harmonise(BaseModel):
         return mapped.clip(0, 1)
 
 
-def foreground(slices: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """The grey values that landmarks are taken from, shape (M,): all but those of the scan's constant surroundings.
+def foreground(slices: npt.NDArray[Any], background: Background) -> npt.NDArray[Any]:
+    """The grey values of a scan that landmarks are taken from, shape (M,).
 
-    Left out are pixels of the scan's lowest value that touch an edge of their slice or hang together with such pixels:
-    padding, collimator shutters and air that the display window cut off say nothing of the scanner, and their
-    extent would move every percentile. Dark anatomy inside the body stays, also where the window cut it off. Pixels of
-    the highest value are treated likewise in a scan where they fill a whole edge (white padding), but not where
-    merely some bone or a marker reaches it. Both rules look at order alone, so that they choose the same pixels
+    `border`: all within the frame that is left when constant edges are taken off: edge rows and columns, of all slices
+    together, that are wholly the scan's lowest or wholly its highest value, as padding and shutters are. Dark
+    parts inside the frame count, although they look like background: air beside a chest is grey in one display
+    window and cut off by another, and percentiles that left out the second kind would move with the window.
+    `lowest`: all values strictly above the scan's lowest, since the air around the body fills much of a volume, and
+    how much depends on the field of view. Both rules look at order alone, so that they choose the same pixels
     whatever strictly monotone curve the grey values went through.
 
     Args:
         slices: Slices (..., H, W).
+        background: The rule.
     """
     lowest, highest = slices.min(), slices.max()
-    outside = _hangs_on_edge(slices == lowest)
-    white = slices == highest
-    if any(edge.all(axis=-1).any() for edge in _edges(white)):
-        outside |= _hangs_on_edge(white)
-    values: npt.NDArray[Any] = slices[~outside]
-    return values
+    if background == "lowest":
+        above: npt.NDArray[Any] = slices[slices > lowest]
+        return above
+    stack, before = slices.reshape(-1, *slices.shape[-2:]), -1
+    while stack.size != before:
+        before = stack.size
+        stack = _without_edges(_without_edges(stack, lowest), highest)
+    return stack.reshape(-1)
 
 
-def _edges(stack: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], ...]:
-    """First and last row and column of each slice."""
-    return stack[..., 0, :], stack[..., -1, :], stack[..., 0], stack[..., -1]
+def _without_edges(stack: npt.NDArray[Any], value: np.generic) -> npt.NDArray[Any]:
+    """The part of a stack (M, H, W) within the outermost rows and columns that hold another value."""
+    other = stack != value
+    rows, columns = other.any(axis=(0, 2)).nonzero()[0], other.any(axis=(0, 1)).nonzero()[0]
+    if not rows.size:
+        return stack[:, :0, :0]
+    return stack[:, rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def _hangs_on_edge(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
-    """The parts of a mask (..., H, W) that touch an edge of their slice; neighbours share a side."""
-    flat = mask.reshape(-1, *mask.shape[-2:])
-    in_plane = np.zeros((3, 3, 3), bool)
-    in_plane[1] = ndimage.generate_binary_structure(2, 1)
-    labels, count = ndimage.label(flat, structure=in_plane)
-    touching = np.zeros(count + 1, bool)
-    for edge in _edges(labels):
-        touching[edge] = True
-    touching[0] = False
-    found: npt.NDArray[np.bool_] = touching[labels].reshape(mask.shape)
-    return found
-
-
-def fit_harmonise(kind: HarmoniseKind, arrays: Iterable[npt.NDArray[np.uint16]]) -> Harmonise:
+def fit_harmonise(
+    kind: HarmoniseKind, arrays: Iterable[npt.NDArray[np.uint16]], background: Background | None = None
+) -> Harmonise:
     """Learn the standard from prepared scans, one at a time.
 
     Args:
@@ -150,6 +148,8 @@ def fit_harmonise(kind: HarmoniseKind, arrays: Iterable[npt.NDArray[np.uint16]])
             `histogram`: the mean quantile function, s_i = mean_k(x_ki) = m_i.
         arrays: Slices of each source scan, (N, C, S, S) uint16; scans without contrast in their foreground are
             passed over.
+        background: Which of their values count; None takes `lowest` where the first scan has several slices, else
+            `border`.
 
     Raises:
         ConfigError: For another kind.
@@ -162,17 +162,19 @@ def fit_harmonise(kind: HarmoniseKind, arrays: Iterable[npt.NDArray[np.uint16]])
     used = seen = 0
     for array in arrays:
         seen += 1
-        values = foreground(array)
+        background = background or ("lowest" if len(array) > 1 else "border")
+        values = foreground(array, background)
         marks = _percentiles(values, where) / WHITE if values.size else np.zeros(len(where))
         if marks[0] < marks[-1]:
             total += marks
             shape += (marks - marks[0]) / (marks[-1] - marks[0])
             used += 1
     if not used:
-        raise CohortError(f"harmonise: none of {seen} source scans has contrast inside its background")
+        raise CohortError(f"harmonise: none of {seen} source scans has contrast within its background")
     mean = total / used
     levels = mean if kind == "histogram" else mean[0] + (mean[-1] - mean[0]) * shape / used
-    return Harmonise(kind=kind, percentiles=where, levels=tuple(np.maximum.accumulate(levels).clip(0, 1).tolist()))
+    rising = np.maximum.accumulate(levels).clip(0, 1).tolist()
+    return Harmonise(kind=kind, percentiles=where, levels=tuple(rising), background=background or "border")
 
 
 def _percentiles(values: npt.NDArray[Any], where: tuple[float, ...]) -> Floats:
