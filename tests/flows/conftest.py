@@ -13,7 +13,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
-from flows import cli, commands
+from flows import cli, commands, shift_command
 from flows.seal import SealedError, sealed
 
 SCANSHIFT = Path(sys.executable).with_name("scanshift")
@@ -218,7 +218,12 @@ def command(monkeypatch, capfd, tmp_path):
                 for shard in sealed(run_find)(path):
                     sealed(run_shard)(path, shard)
                 return sealed(run_finish)(path)
-            name = {"flows.ingest": "run_intake", "flows.adapt": "run_adapt", "flows.validate": "run_validate"}[module]
+            name = {
+                "flows.ingest": "run_intake",
+                "flows.adapt": "run_adapt",
+                "flows.validate": "run_validate",
+                "flows.shift": "run_shift",
+            }[module]
             return sealed(getattr(__import__(module, fromlist=[name]), name))(path)
         except SealedError as error:
             raise error.cause from None
@@ -233,6 +238,7 @@ def command(monkeypatch, capfd, tmp_path):
         return Told(code, out, error)
 
     monkeypatch.setattr(commands, "run_flow", work)
+    monkeypatch.setattr(shift_command, "run_flow", work)
     monkeypatch.delenv("SCANSHIFT_WEIGHTS", raising=False)
     monkeypatch.chdir(tmp_path)
     return call
