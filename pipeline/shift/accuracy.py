@@ -45,7 +45,11 @@ def expected_accuracy(
     class_weights: Floats | None = None,
     resamples: int = RESAMPLES,
 ) -> ExpectedAccuracy:
-    """ATC and DoC with intervals from resampled patients of both sides.
+    """ATC and DoC with intervals for the accuracy that labels of these incoming scans would show.
+
+    Replicates resample patients of both sides; each gets noise of variance v (1 - v) sum n_p^2 / (sum n_p)^2, v its
+    value and n_p the scans of incoming patient p: what is measured later varies even where its mean is known, as if
+    scans of one patient were right or wrong together.
 
     Args:
         source, target: Calibrated probabilities, shape (n, L) and (m, L).
@@ -71,12 +75,12 @@ def expected_accuracy(
         none = missing(refusal)
         return ExpectedAccuracy(False, refusal, reference, none, none, none)
     found = [
-        _number(thresholded(score(source), right, score(target), weights[0], weights[1]))
+        _to_be_measured(thresholded(score(source), right, score(target), weights[0], weights[1]), units[1], seed)
         for score in (negative_entropy, largest_probability)
     ]
     accuracy = _mean(right, weights[0])
     fall = _mean(largest_probability(source), weights[0]) - _mean(largest_probability(target), weights[1])
-    return ExpectedAccuracy(True, "", reference, found[0], found[1], _number(np.clip(accuracy - fall, 0, 1)))
+    return ExpectedAccuracy(True, "", reference, found[0], found[1], _to_be_measured(accuracy - fall, units[1], seed))
 
 
 def negative_entropy(probability: Floats) -> Floats:
@@ -124,3 +128,12 @@ def _mean(score: Floats, weights: Floats) -> Floats:
 
 def _number(values: Floats) -> Number:
     return with_percentiles(float(values[0]), values[1:])
+
+
+def _to_be_measured(values: Floats, units: Indices, seed: int) -> Number:
+    """The first value with the limits of the others after the noise of measuring, all cut to 0..1."""
+    scans = np.bincount(units)
+    share = np.clip(values, 0, 1)
+    deviation = np.sqrt(share[1:] * (1 - share[1:]) * (scans**2).sum() / scans.sum() ** 2)
+    noisy = share[1:] + deviation * np.random.default_rng(seed).normal(size=deviation.size)
+    return with_percentiles(float(share[0]), np.clip(noisy, 0, 1))

@@ -2,10 +2,18 @@
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_limits
 
 from pipeline.shift.domain import Domain
 
 WIDTH = 40
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _one_thread():
+    """Many small matrices: threads would wait for each other longer than they work."""
+    with threadpool_limits(1):
+        yield
 
 
 def make_side(n, *, share=0.5, move=0.0, seed=0, name="p", width=WIDTH, most=4, tilt=0.0):

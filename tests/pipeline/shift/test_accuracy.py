@@ -65,9 +65,9 @@ def test_the_accuracy_on_harder_scans_lies_in_the_intervals():
         accuracy = (target.argmax(1) == unseen.argmax(1)).mean()
         assert accuracy < found.reference.value - 0.03
         hits["doc"] += found.doc.low <= accuracy <= found.doc.high
-        hits["atc_entropy"] += abs(found.atc_entropy.value - accuracy) < 0.1
-    assert hits["doc"] >= 16
-    assert hits["atc_entropy"] >= 16
+        hits["atc_entropy"] += found.atc_entropy.low <= accuracy <= found.atc_entropy.high
+    assert hits["doc"] >= 17
+    assert hits["atc_entropy"] >= 15
 
 
 def test_intervals_are_wider_where_scans_belong_to_few_patients():

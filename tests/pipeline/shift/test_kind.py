@@ -18,7 +18,7 @@ def found_kind(reference, incoming, seed):
 
 @pytest.mark.parametrize(
     ("kind", "share", "move"),
-    [("none", 0.5, 0.0), ("prevalence", 0.2, 0.0), ("covariate", 0.5, 0.8), ("both", 0.2, 0.8)],
+    [("none", 0.5, 0.0), ("prevalence", 0.2, 0.0), ("covariate", 0.5, 1.0), ("both", 0.2, 1.0)],
 )
 def test_each_kind_is_told_from_the_others(side, kind, share, move):
     kinds = Counter(

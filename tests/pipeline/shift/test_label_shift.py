@@ -119,16 +119,16 @@ def test_bbse_says_when_the_confusion_cannot_be_inverted():
 
 def test_known_shares_are_recovered_within_their_intervals():
     hits, detected = 0, 0
-    for seed in range(6):
+    for seed in range(20):
         source, truth = sample(500, [0.4, 0.3, 0.3], seed)
         target, _ = sample(300, [0.1, 0.2, 0.7], seed + 100)
         found = prevalence_shift(2 * source, truth, 2 * target, seed=seed, resamples=50)
         hits += sum(v.low <= q <= v.high for v, q in zip(found.target, [0.1, 0.2, 0.7], strict=True))
         detected += found.detected
-        assert [v.value for v in found.target] == pytest.approx([0.1, 0.2, 0.7], abs=0.12)
-        assert found.black_box == pytest.approx([0.1, 0.2, 0.7], abs=0.16)
-    assert detected == 6
-    assert hits >= 14  # of 18; 17 are nominal
+        assert [v.value for v in found.target] == pytest.approx([0.1, 0.2, 0.7], abs=0.15)
+        assert found.black_box == pytest.approx([0.1, 0.2, 0.7], abs=0.2)
+    assert detected == 20
+    assert hits >= 49  # of 60; 57 are nominal, a few fewer with 50 resamples
 
 
 def test_equal_shares_are_rarely_called_a_shift_where_patients_repeat(side):
