@@ -10,12 +10,12 @@ import torch
 from models.backbones import Backbone, build_backbone
 from models.bundle import Bundle
 from models.classifier import SliceBagClassifier
-from models.state_names import longest_cut, missing_stages
+from models.state_names import longest_cut, missing_stages, source_names
 from models.weights import find_weights, load_weights, read_state
 from pipeline.config import Config, Task
 from pipeline.errors import CohortError, ConfigError
 from pipeline.learn.features import FeatureBags, extract
-from pipeline.learn.plan import weights_folder
+from pipeline.learn.network import weights_folder
 from pipeline.model_record import load_classifier, read_record
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.samples import Preparation
@@ -129,7 +129,8 @@ def _pretrained(config: Config) -> tuple[Backbone, str, list[str]]:
     file = find_weights(config.backbone, config.weights, folder=weights_folder())
     backbone = build_backbone(config.backbone, seed=config.seed)
     state, _ = read_state(file)
-    cut = longest_cut(backbone, state) if missing_stages(backbone, state) else ""
+    missing = missing_stages(source_names(backbone), state)
+    cut = longest_cut(backbone, missing) if missing else ""
     notes = []
     if cut and "@" not in backbone.name:
         backbone = build_backbone(cut, seed=config.seed)

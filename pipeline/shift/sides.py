@@ -211,7 +211,7 @@ def at_most(side: FoundSide, seed: int, most: int = MOST_SCANS) -> FoundSide:
         if count[name] <= left:
             drawn.add(name)
             left -= count[name]
-    kept = [member for member in side.members if member.patient in drawn]
+    kept = [member for member in side.members if member.patient in drawn] or side.members[:most]
     note = f"{side.role}: {{n}} series were left out; {most} at most are compared, of patients drawn by the seed"
     return side.less(kept, "NOT_DRAWN", note)
 
