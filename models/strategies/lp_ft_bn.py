@@ -4,15 +4,17 @@ from dataclasses import replace
 
 from models.classifier import SliceBagClassifier
 from models.strategies.lp_ft import lp_ft
-from models.strategies.norms import require_batch_norm
+from models.strategies.norms import require_batch_norm, statistics_phase
 from models.strategies.phase import Phase
 
 
 def lp_ft_bn(classifier: SliceBagClassifier) -> list[Phase]:
-    """LP-FT with batch statistics in the fine-tuning, which also update the running ones.
+    """Batch norm takes the training scans' statistics, then LP-FT with batch statistics in the fine-tuning.
 
-    ImageNet's statistics are those of colour photographs. Needs batches that look like the whole; with few scans in a
-    step, or a few patients, `lp_ft` is safer.
+    ImageNet's statistics are those of colour photographs. They are replaced before the probe, so that its head fits
+    the features that it meets when the fine-tuning starts: with the old ones, the change to batch statistics alone
+    undoes the probe. Needs batches that look like the whole; with few scans in a step, or a few patients, `lp_ft` is
+    safer.
 
     Raises:
         NoBatchNormError: If the backbone has no batch norm.
@@ -22,4 +24,4 @@ def lp_ft_bn(classifier: SliceBagClassifier) -> list[Phase]:
     """
     require_batch_norm(classifier, "lp_ft_bn")
     *probe, fine_tune = lp_ft(classifier)
-    return [*probe, replace(fine_tune, batch_norm="train")]
+    return [statistics_phase(), *probe, replace(fine_tune, batch_norm="train")]

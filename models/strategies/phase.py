@@ -15,7 +15,8 @@ class Phase:
     Attributes:
         name: For logs and the learning curve.
         groups: Layer groups that are trained; all others stay as they are, bit for bit.
-        objective: `supervised`, or `self_supervised`: on unlabelled scans, by `pipeline.learn.self_supervised`.
+        objective: `supervised`; `self_supervised`: on unlabelled scans, by `pipeline.learn.self_supervised`;
+            `statistics`: nothing is trained, batch norm takes the statistics of the training scans.
         cached: Whether the backbone is frozen, so that features are computed once and reused.
         optimizer: `lbfgs` takes full-batch steps (convex heads), `adamw` steps over batches.
         learning_rate: Peak rate; None takes the configuration's.
@@ -38,7 +39,7 @@ class Phase:
 
     name: str
     groups: tuple[str, ...]
-    objective: Literal["supervised", "self_supervised"] = "supervised"
+    objective: Literal["supervised", "self_supervised", "statistics"] = "supervised"
     cached: bool = False
     optimizer: Literal["adamw", "lbfgs"] = "adamw"
     learning_rate: float | None = None

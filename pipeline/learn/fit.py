@@ -23,6 +23,7 @@ from pipeline.learn.optimiser import make_optimizer, train_groups
 from pipeline.learn.relative_rates import set_relative_rates
 from pipeline.learn.self_supervised import pretrain
 from pipeline.learn.sets import LabelledSet, UnlabelledSet
+from pipeline.learn.statistics import recompute_on
 from pipeline.learn.steps import Epoch, Steps
 from pipeline.learn.validation import Figures, macro_auroc, validate
 from pipeline.watch import Watch
@@ -115,8 +116,12 @@ class Fit:
 
     def _run_phase(self, phases: Sequence[Phase], number: int, progress: Progress) -> None:
         phase = phases[number]
-        if phase.objective == "self_supervised":
-            self._pretrain(phase, number, progress)
+        if phase.objective != "supervised":
+            if phase.objective == "self_supervised":
+                self._pretrain(phase, number, progress)
+            else:
+                recompute_on(self.classifier, self.train, self.config, self.device)
+            self.cached, progress.best, progress.path = None, None, []  # the features are others now
             self._fit_norm(number + 1 < len(phases) and phases[number + 1].cached)
             return
         if phase.beyond_noise and progress.path_ends():
@@ -142,7 +147,7 @@ class Fit:
             progress.best = None  # what is merged is the best of its own epochs
 
     def _pretrain(self, phase: Phase, number: int, progress: Progress) -> None:
-        """Train the backbone without labels; what was known of the old features is dropped."""
+        """Train the backbone without labels."""
         found = pretrain(
             self.classifier,
             self.target or UnlabelledSet(self.train.store, self.train.contents),
@@ -153,7 +158,6 @@ class Fit:
             checkpoint=self._pretraining(number),
         )
         progress.notes.extend(found.notes)
-        self.cached, progress.best, progress.path = None, None, []
 
     def _pretraining(self, number: int) -> Checkpoint:
         return self.checkpoint.beside(f"pretraining-{number}")
@@ -218,6 +222,8 @@ class Fit:
             f"{row.phase}, epoch {row.epoch}: train loss {train_loss:.4f}, "
             f"validation loss {figures.loss:.4f}, AUROC {figures.auroc:.4f}"
         )
+        if self.term is not None and not phase.cached:  # the source's validation scans cannot say what the target gains
+            progress.best = None
         return progress.offer(
             self.classifier, figures.auroc, figures.loss, figures.error if phase.beyond_noise else None
         )

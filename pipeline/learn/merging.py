@@ -1,26 +1,21 @@
 """What becomes of a phase's best weights: averaged with the probe's, or with those of other phases."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from models.alignment.adabn import batch_norms, recompute_statistics
+from models.alignment.adabn import batch_norms
 from models.averaging import interpolate
 from models.classifier import SliceBagClassifier
-from models.errors import ModelError
 from models.strategies.phase import Phase
 from pipeline.config import Config
 from pipeline.errors import DivergedError, TrainingError
 from pipeline.learn.checkpoint import Best, Progress, rank
-from pipeline.learn.device import mixed
 from pipeline.learn.sets import LabelledSet
-from pipeline.learn.target_stream import shuffled_batches
+from pipeline.learn.statistics import recompute_on
 from pipeline.learn.validation import Figures
-
-STATISTICS_CASES = 512
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -69,13 +64,13 @@ class Merging:
         )
 
     def _into_soup(self, phase: Phase, progress: Progress) -> str:
+        """Average with the probe and the runs before, as long as that validates no worse."""
+        if progress.soup is None and progress.probe is not None:
+            progress.soup, progress.in_soup = progress.probe, 1
         alone, soup = progress.best, progress.soup
-        if alone is None:
-            progress.best = soup or progress.probe
-            return f"phase {phase.name}: nothing to add to the average of runs"
-        if soup is None:
-            progress.soup, progress.in_soup = alone, 1
-            return f"phase {phase.name}: the first of the average of runs; validation AUROC {alone[0][0]:.3f}"
+        if soup is None or alone is None:
+            progress.best = soup
+            return f"phase {phase.name}: nothing to add to the average of probe and runs"
         told = f"validation AUROC of the average without it {soup[0][0]:.3f}, alone {alone[0][0]:.3f}"
         try:
             both = self._between(soup[1], alone[1], 1 / (progress.in_soup + 1), phase)
@@ -85,12 +80,12 @@ class Merging:
             told += f", with it {both[0][0]:.3f}"
         if both is not None and both[0] >= max(soup[0], alone[0]):
             progress.soup, progress.in_soup = both, progress.in_soup + 1
-            outcome = f"in the average of now {progress.in_soup} runs"
+            outcome = f"joins the average, now of {progress.in_soup}"
         elif alone[0] > soup[0]:
             progress.soup, progress.in_soup = alone, 1
-            outcome = "takes the place of the average of runs"
+            outcome = "takes the average's place"
         else:
-            outcome = "left out of the average of runs"
+            outcome = "left out of the average"
         progress.best = progress.soup
         return f"phase {phase.name}: {outcome}; {told}"
 
@@ -104,19 +99,7 @@ class Merging:
         state = interpolate(first, second, share, names)
         self.classifier.load_state_dict(state)
         if phase.batch_norm != "eval" and batch_norms(self.classifier.backbone):
-            self._recompute()
+            recompute_on(self.classifier, self.train, self.config, self.device)
             state = {name: value.clone() for name, value in self.classifier.state_dict().items()}
         figures = self.measure()
         return rank(figures.auroc, figures.loss), state
-
-    def _recompute(self) -> None:
-        try:
-            with mixed(self.device, self.config.precision):
-                recompute_statistics(self.classifier.backbone, self.classifier.features, self._slices())
-        except ModelError as error:
-            raise DivergedError(str(error)) from error
-
-    def _slices(self) -> Iterator[Tensor]:
-        contents = self.train.contents[:: 1 + len(self.train.contents) // STATISTICS_CASES]
-        for bags in shuffled_batches(self.train.store, contents, seed=self.config.seed):
-            yield bags.slices[bags.mask].to(self.device)
