@@ -58,7 +58,7 @@ def reference_statistics(
     rng = np.random.default_rng(seed)
     step = (watch or Watch()).bar("reference statistics", min(len(held_out), MOST) + min(len(trained), MOST))
     kept, fitted = _drawn(held_out, rng), _drawn(trained, rng)
-    mean, basis = _fit_basis(encoder.embed(store, [case.ref.key for case in fitted], step)[0])
+    mean, basis = fit_basis(encoder.embed(store, [case.ref.key for case in fitted], step)[0])
     features, logits = encoder.embed(store, [case.ref.key for case in kept], step)
     state = {
         "mean": mean,
@@ -78,8 +78,8 @@ def _drawn(cases: Sequence[Case], rng: np.random.Generator) -> list[Case]:
     return [cases[n] for n in rng.permutation(len(cases))[:MOST]]
 
 
-def _fit_basis(features: Floats) -> tuple[Floats, Floats]:
-    """Mean and principal directions, the widest first, each with its largest entry positive so that it is unique."""
+def fit_basis(features: Floats) -> tuple[Floats, Floats]:
+    """Mean (F,) and at most 32 principal directions (K, F), widest first, their largest entry positive."""
     mean = features.mean(axis=0)
     _, _, directions = np.linalg.svd((features - mean).astype(np.float64), full_matrices=False)
     basis = directions[: max(1, min(COMPONENTS, len(features) - 1))]  # n scans span n - 1 directions

@@ -12,8 +12,10 @@ from pipeline.ingest.scan_folder import scan_sources
 from pipeline.model_record import load_classifier, read_record
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
-from pipeline.shift.reference import reference_statistics
+from pipeline.shift.domain import Domain
+from pipeline.shift.reference import fit_basis, reference_statistics
 from pipeline.shift.stored_reference import HEADERS, TENSORS, read_reference
+from pipeline.shift.two_sample import feature_test
 
 ROWS = ("features", "logits", "truth", "patients")
 
@@ -172,3 +174,24 @@ def _text(value):
 def test_statistics_that_make_no_sense_are_refused(made, with_reference, change):
     with pytest.raises(BundleError):
         read_reference(with_reference(change), made[1])
+
+
+def _alarms(same, reps):
+    """Share of comparisons of one population in which the features test alarms at 5 %."""
+
+    def domain(rows):
+        return Domain(rows.astype(np.float32), None, None, tuple(map(str, range(len(rows)))))
+
+    alarms = 0
+    for seed in range(1000, 1000 + reps):
+        rng = np.random.default_rng(seed)
+        trained, held_out, incoming = (rng.normal(size=(80, 256)) * np.linspace(3, 0.3, 256) for _ in range(3))
+        mean, basis = fit_basis((held_out if same else trained).astype(np.float32))
+        sides = [domain((rows - mean) @ basis.T) for rows in (held_out, incoming)]
+        alarms += feature_test(*sides, seed=seed, permutations=100)[0].p_value < 0.05
+    return alarms / reps
+
+
+def test_a_basis_of_other_scans_keeps_the_false_alarms_low():
+    assert _alarms(same=False, reps=60) <= 0.12  # binomial(60, 0.05) exceeds 7 in 1 % of cases
+    assert _alarms(same=True, reps=10) > 0.8  # why the basis is not fitted on the reference itself
