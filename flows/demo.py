@@ -9,7 +9,7 @@ from flows.progress import make_watch
 from models.errors import WeightsNotFoundError
 from models.weights import find_weights
 from pipeline.errors import SourceError
-from pipeline.learn.plan import weights_folder
+from pipeline.learn.network import weights_folder
 
 PREFERRED = ("resnet18", "mobilenet_v2", "squeezenet1_0", "densenet121", "densenet169")
 ASKED = ["classes=[normal,opacity]", "epochs=3", "image_size=160", "batch_size=16"]

@@ -55,7 +55,7 @@ def backbones(_options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift backbones`."""
     from models.families import ARCHITECTURES
     from models.weights import find_weights
-    from pipeline.learn.plan import weights_folder
+    from pipeline.learn.network import weights_folder
 
     found: dict[str, str] = {}
     for name in ARCHITECTURES:
@@ -73,7 +73,7 @@ def backbones(_options: argparse.Namespace) -> dict[str, Any]:
 def weights(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift weights list | check | add FILE`."""
     from models.stock import add_weights, check_weights, list_weights
-    from pipeline.learn.plan import weights_folder
+    from pipeline.learn.network import weights_folder
 
     if options.action == "add":
         if options.file is None:

@@ -155,6 +155,17 @@ def build_backbone(name: str, *, seed: int = 0, variant: str = "") -> Backbone:
     return backbone
 
 
+def joined(name: str) -> str:
+    """The name of a network with the features of all its stages, up to the cut if it has one; timm's have only one."""
+    base, _, cut = name.partition("@")
+    if name.startswith("timm/") or cut == ALL or "+" in cut:
+        return name
+    if not cut:
+        return f"{base}@{ALL}"
+    names = build_backbone(name).stage_names[1:]
+    return f"{base}@{'+'.join(names) or cut}"
+
+
 def set_variant(backbone: Backbone, variant: str) -> None:
     """Turn a bottleneck ResNet into the v1 of He et al. 2016: stride in the first convolution, not the 3x3.
 

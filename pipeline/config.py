@@ -32,7 +32,7 @@ class Config(BaseModel):
         source_sites: Only rows of these sites are trained on; empty takes all but those of `target_sites`.
         target_sites: Sites that the model is meant for; their rows may be unlabelled.
         align: A name from `models.alignment.ALIGNMENTS`: how features of source and target are brought together.
-        align_weight: Weight of that loss beside the cross-entropy.
+        align_weight: Weight of that loss beside the cross-entropy; none takes the method's own.
         harmonise: Whether grey values are brought to a standard histogram learned from the source scans.
         test_time: Further adaptation on the unlabelled target scans after training: `none`, `tent` or `sar`.
         time_budget: Minutes that `strategy: auto` may spend; what does not fit is left out and listed.
@@ -41,7 +41,7 @@ class Config(BaseModel):
         intensity: How grey values become 0..1: `window` (the header's, or HU for CT), `percentile`, or `auto`.
         window: Fixed lowest and highest value (HU for CT), instead of a rule.
         augment: How training images are varied: `none`, `basic` (small shifts, rotation, zoom, contrast), `scanner`
-            (acquisition: noise, blur, bias field, gamma, resolution) or `strong` (random ones of both). `true` is `basic`.
+            (noise, blur, bias field, gamma, resolution) or `strong` (random ones of both). `true` is `basic`.
         epochs: Most epochs over the training scans in the fine-tuning phases.
         learning_rate: Peak rate of the fine-tuning phases; the head's own phase has its own rate.
         batch_size: Scans in a training step.
@@ -64,7 +64,7 @@ class Config(BaseModel):
     source_sites: tuple[str, ...] = ()
     target_sites: tuple[str, ...] = ()
     align: str = Field(default="none", min_length=1)
-    align_weight: float = Field(default=1.0, gt=0, le=100)
+    align_weight: float | None = Field(default=None, gt=0, le=1000)
     harmonise: HarmoniseRule = "none"
     test_time: Literal["none", "tent", "sar"] = "none"
     time_budget: float = Field(default=30.0, gt=0, le=10_000)

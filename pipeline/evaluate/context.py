@@ -1,10 +1,12 @@
 """What a report says of the model and the run."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
+from typing import Any
 
 from models.bundle import Bundle
+from pipeline.config import Config
 from pipeline.evaluate.report import ReportContext
 from pipeline.model_record import ModelRecord
 from pipeline.provenance import versions
@@ -17,20 +19,45 @@ def report_context(
     notes: Sequence[str],
     left_out: Sequence[tuple[int, str]],
 ) -> ReportContext:
-    """What a report says of the model and the run, without any identity."""
-    reasons = Counter(reason.partition(":")[0] for _, reason in left_out)
+    """What a report says of a model and the run, without any identity."""
     return ReportContext(
         title=title,
         bundle=bundle.digest[:12],
         backbone=record.backbone,
-        strategy=record.config.strategy,
         weights=record.weights["origin"],
-        task=record.task,
         classes=record.classes,
-        created=datetime.now(UTC).isoformat(timespec="seconds"),
-        refused=dict(reasons),
         splits=record.training,
-        notes=tuple(notes),
-        config={key: str(value) for key, value in record.config.model_dump(mode="json").items()},
-        versions=versions(),
+        **_of_run(record.config, notes, left_out),
     )
+
+
+def refusal_context(
+    config: Config,
+    notes: Sequence[str],
+    left_out: Sequence[tuple[int, str]],
+    *,
+    weights: str,
+    splits: Mapping[str, Mapping[str, int]],
+) -> ReportContext:
+    """The same for a run that gave no model."""
+    return ReportContext(
+        title="Adaptation",
+        bundle="",
+        backbone=config.backbone,
+        weights=weights,
+        classes=config.classes,
+        splits=splits,
+        **_of_run(config, notes, left_out),
+    )
+
+
+def _of_run(config: Config, notes: Sequence[str], left_out: Sequence[tuple[int, str]]) -> dict[str, Any]:
+    return {
+        "strategy": config.strategy,
+        "task": config.task,
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "refused": dict(Counter(reason.partition(":")[0] for _, reason in left_out)),
+        "notes": tuple(notes),
+        "config": {key: str(value) for key, value in config.model_dump(mode="json").items()},
+        "versions": versions(),
+    }

@@ -110,8 +110,8 @@ def class_curves(table: PredictionTable, metrics: Mapping[str, Any]) -> list[Plo
             if record["auroc"]["value"] is not None
         )
         return [
-            _plot(roc, "roc", f"ROC, one versus rest. Dot: the threshold in use. Diagonal: chance. AUROC: {areas}."),
-            _plot(recall, "pr", "Precision and recall. Thin line: share of positives, which is what chance reaches."),
+            as_plot(roc, "roc", f"ROC, one versus rest. Dot: the threshold in use. Diagonal: chance. AUROC: {areas}."),
+            as_plot(recall, "pr", "Precision and recall. Thin line: share of positives, which is what chance reaches."),
         ]
 
 
@@ -135,7 +135,7 @@ def reliability(curve: Mapping[str, Sequence[Mapping[str, float]]]) -> Plot:
             "Reliability before (orange squares) and after calibration (blue dots); on the diagonal a probability "
             "means what it says. Larger marks hold more scans."
         )
-        return _plot(figure, "reliability", caption)
+        return as_plot(figure, "reliability", caption)
 
 
 def learning_curves(history: Sequence[EpochRow]) -> list[Plot]:
@@ -160,10 +160,10 @@ def learning_curves(history: Sequence[EpochRow]) -> list[Plot]:
                 axes.plot(steps, shown, "o-", color=COLOURS[0], markersize=3.5)
             figures.append(figure)
         return [
-            _plot(
+            as_plot(
                 figures[0], "loss", "Loss on training (orange, dashed) and validation scans (blue). Lines: new phase."
             ),
-            _plot(figures[1], "auroc", "Macro AUROC on validation scans."),
+            as_plot(figures[1], "auroc", "Macro AUROC on validation scans."),
         ]
 
 
@@ -175,7 +175,7 @@ def _square(x: str, y: str) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _plot(figure: Figure, name: str, caption: str) -> Plot:
+def as_plot(figure: Figure, name: str, caption: str) -> Plot:
     """Draw a figure as SVG that can share a page with others: own ids, no fixed size, no metadata, a description."""
     file = io.StringIO()
     figure.savefig(file, format="svg", transparent=True, metadata={"Date": None})

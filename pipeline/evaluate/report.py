@@ -8,6 +8,7 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.evaluate.ladder_plot import rung_intervals
 from pipeline.evaluate.metrics import METRICS
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
 from pipeline.evaluate.predictions import PredictionTable
@@ -100,6 +101,9 @@ def write_adapt_report(
     history: Sequence[EpochRow],
     val_metrics: Mapping[str, Any] | None,
     verdict: str,
+    *,
+    ladder: Mapping[str, Any] | None = None,
+    backbones: Mapping[str, Any] | None = None,
 ) -> None:
     """Write what an adaptation did, also when it refuses.
 
@@ -109,6 +113,8 @@ def write_adapt_report(
         history: The epochs; may be empty.
         val_metrics: From `measure` on the validation rows, or None.
         verdict: What came of it, in one sentence; one that begins with `refused` is shown as such.
+        ladder: Rungs, their evidence and the shift, as result.json has them.
+        backbones: The ranking of `backbone: auto`, as result.json has it.
     """
     if verdict.lower().startswith("refused"):
         judged = Verdict("against", verdict)
@@ -124,6 +130,9 @@ def write_adapt_report(
         metrics=val_metrics,
         learning=learning_curves(history) if history else [],
         reliability=_reliability(val_metrics) if val_metrics is not None else None,
+        ladder=ladder,
+        rungs=rung_intervals(ladder["rungs"]) if ladder else None,
+        backbones=backbones,
     )
 
 

@@ -1,6 +1,5 @@
 """Adaptation from labels to bundle: prepare, train, calibrate, choose thresholds, write."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -8,28 +7,31 @@ from typing import Any
 
 import torch
 
-from models.bundle import SETTINGS, Bundle, check_target, write_bundle
+from models.bundle import SETTINGS, Bundle, write_bundle
+from models.bundle import check_target as check_target_folder
 from pipeline.config import dump_config
-from pipeline.evaluate.context import report_context
+from pipeline.errors import RefusedError
+from pipeline.evaluate.context import refusal_context, report_context
 from pipeline.evaluate.measure import measure
-from pipeline.evaluate.plots import EpochRow
 from pipeline.evaluate.report import per_class_rows, write_adapt_report
 from pipeline.evaluate.thresholds import threshold_at_sensitivity
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card import bundle_texts
-from pipeline.learn.checkpoint import Checkpoint
-from pipeline.learn.fit import Fit, LabelledSet
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set
-from pipeline.learn.plan import Plan
-from pipeline.learn.predictions import class_thresholds, predict_logits, prediction_table
-from pipeline.learn.random_reference import FittedReference, fit_reference
+from pipeline.learn.plan import Plan, check_usable
+from pipeline.learn.predictions import class_thresholds, prediction_table
+from pipeline.learn.train import Made, harmonised, train_best
 from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
 from pipeline.prepare.cache import SampleStore, trim
-from pipeline.prepare.cohort import Case, check_trainable, targets
+from pipeline.prepare.cohort import Case, targets
 from pipeline.provenance import versions
+from pipeline.shift.reference import reference_statistics
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
+
+
+LEAST_BASIS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,31 +71,25 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         CohortError: If the scans that could be read are not enough.
         TrainingError: If training goes wrong from its start.
         BundleError: If `target` holds something else.
+        RefusedError: If no model deserves trust; report and result.json are written all the same.
     """
-    check_target(target)
+    check_target_folder(target)
     with whole_file(run / "config.yaml") as file:
         file.write(dump_config(plan.config))
     with whole_file(run / "environment.txt") as file:
         file.writelines(f"{name} {value}\n" for name, value in versions().items())
     store = SampleStore(workspace.cache, plan.preparation)
     plan = _prepare(plan, store, watch)
-    train, val = (_labelled(plan, store, side) for side in (plan.cohort.side("train"), plan.cohort.side("val")))
-    checkpoint = Checkpoint(workspace.cache / "training" / f"{plan.digest()}.pt")
-    fit = Fit(
-        plan.classifier,
-        train=train,
-        val=val,
-        config=plan.config,
-        device=plan.device,
-        checkpoint=checkpoint,
-        watch=watch,
-    )
-    history = fit.run(plan.phases)
-    random = fit_reference(plan, train, val, checkpoint.beside("random"), watch)
-    record, metrics = _judge(plan, store, workspace, random, watch)
-    bundle = _write(plan, target, record, metrics, random)
-    report, result = _tell(plan, run, record, metrics, history, bundle)
-    checkpoint.remove()
+    plan, store = harmonised(plan, store, watch)
+    made = train_best(plan, store, workspace, watch)
+    plan = made.plan
+    if made.refusal:
+        report, _ = _tell_refusal(made, run)
+        raise RefusedError(f"{made.refusal}; report: {report}")
+    record, metrics = _judge(made, workspace)
+    bundle = _write(made, target, record, metrics, watch)
+    report, result = _tell(made, run, record, metrics, bundle)
+    made.checkpoint.remove()
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return AdaptResult(
         target,
@@ -107,40 +103,31 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
 
 
 def _prepare(plan: Plan, store: SampleStore, watch: Watch) -> Plan:
-    used = [case for case in plan.cohort.cases if case.labels and case.split != "test"]
+    sites = plan.config.target_sites
+    used = [case for case in plan.cohort.cases if case.split != "test" and (case.labels or case.site in sites)]
     refused = store.fill([case.ref for case in used], watch.bar("preparing scans", len(used)))
     if not refused:
         return plan
     cohort = plan.cohort.without(refused)
-    check_trainable(cohort, plan.config)
+    check_usable(cohort, plan.config)
     return replace(plan, cohort=cohort)
 
 
-def _labelled(plan: Plan, store: SampleStore, cases: Sequence[Case]) -> LabelledSet:
-    indicators = torch.from_numpy(targets(cases, plan.cohort.classes)).float()
-    return LabelledSet(store, tuple(case.ref.key for case in cases), indicators)
-
-
-def _judge(
-    plan: Plan,
-    store: SampleStore,
-    workspace: Workspace,
-    random: FittedReference,
-    watch: Watch,
-) -> tuple[ModelRecord, dict[str, Any]]:
-    """Calibrate and choose thresholds on the validation rows, and measure there."""
-    config, cases = plan.config, plan.cohort.side("val")
-    logits = predict_logits(plan.classifier, store, cases, device=plan.device, watch=watch, title="validation rows")
-    truth = torch.from_numpy(targets(cases, plan.cohort.classes))
-    temperature = fit_temperature(logits, truth, config.task)
+def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any]]:
+    """Calibrate and choose thresholds on scans that the model has not seen, and measure there."""
+    plan, config = made.plan, made.plan.config
+    truth = torch.from_numpy(targets(made.cases, plan.cohort.classes))
+    temperature = fit_temperature(made.logits, truth, config.task)
     table = prediction_table(
-        cases,
-        logits,
+        made.cases,
+        made.logits,
         classes=plan.cohort.classes,
         task=config.task,
         temperature=temperature,
+        bias=made.bias,
         key=workspace.key(),
-        random=random.probability,
+        random=made.random.probability if made.random else None,
+        random_reason="" if made.random else "strategy auto fits none",
     )
     thresholds = class_thresholds(table, config.sensitivity_target)
     abnormal = table.truth[:, 1:].max(axis=1) == 1
@@ -150,60 +137,123 @@ def _judge(
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         classes=plan.cohort.classes,
         task=config.task,
-        backbone=config.backbone,
+        backbone=plan.classifier.backbone.name,
         variant=plan.classifier.backbone.variant,
         pooling=plan.pooling,
-        preparation=plan.preparation,
+        preparation=made.preparation,
         temperature=temperature,
+        bias=made.bias,
         thresholds=dict(thresholds),
         anomaly_threshold=anomaly_threshold,
         policy={"kind": "sensitivity on validation rows", "target": config.sensitivity_target},
         weights=plan.weights,
         training=plan.counts(),
-        random_reference=random.reference,
+        random_reference=made.random.reference if made.random else None,
         config=config,
     )
     return record, measure(table, thresholds, anomaly_threshold, seed=config.seed)
 
 
-def _write(plan: Plan, target: Path, record: ModelRecord, metrics: dict[str, Any], random: FittedReference) -> Bundle:
-    seen = training_set([case for case in plan.cohort.cases if case.split != "test" and case.labels])
-    texts = {
+def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any], watch: Watch) -> Bundle:
+    plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
+    known = [case for case in plan.cohort.cases if case.split != "test"]
+    seen = training_set([case for case in known if case.labels or case.site in plan.config.target_sites])
+    held, basis = _reference_cases(made)
+    store.fill([case.ref for case in (*held, *basis)])  # a rung may have another preparation, for some cases only
+    texts, states = reference_statistics(
+        plan.classifier,
+        store,
+        held,
+        basis,
+        record=record,
+        device=plan.device,
+        seed=plan.config.seed,
+        watch=watch,
+    )
+    texts |= {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: seen.to_json(),
         **bundle_texts(record, metrics, plan.cohort.notes, versions()),
     }
-    states = {"models/model.pt": plan.classifier.cpu().state_dict(), RANDOM_HEAD: random.head}
+    states |= {"models/model.pt": plan.classifier.cpu().state_dict()}
+    if made.random:
+        states[RANDOM_HEAD] = made.random.head
     return write_bundle(target, texts, states)
 
 
-def _tell(
-    plan: Plan,
-    run: Path,
-    record: ModelRecord,
-    metrics: dict[str, Any],
-    history: Sequence[EpochRow],
-    bundle: Bundle,
-) -> tuple[Path, Path]:
-    context = report_context(record, bundle, "Adaptation", plan.cohort.notes, plan.cohort.left_out)
+def _reference_cases(made: Made) -> tuple[list[Case], list[Case]]:
+    """Cases that the bundle's reference statistics are of, and others, of the same hospitals, for their basis."""
+    held, sites = list(made.cases), {case.site for case in made.cases}
+    keys, targeted = {case.ref.key for case in held}, made.plan.config.target_sites
+    others = [
+        case
+        for case in made.plan.cohort.cases
+        if case.split != "test"
+        and case.ref.key not in keys
+        and case.site in sites
+        and (case.labels or case.site in targeted)
+    ]
+    if len(others) >= LEAST_BASIS:
+        return held, others
+    first = set(sorted({case.patient for case in held})[::2])
+    return [c for c in held if c.patient in first], [c for c in held if c.patient not in first]
+
+
+def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], bundle: Bundle) -> tuple[Path, Path]:
+    context = report_context(record, bundle, "Adaptation", made.plan.cohort.notes, made.plan.cohort.left_out)
     report, result = run / "report.html", run / "result.json"
-    auroc = metrics["macro"]["auroc"]
-    verdict = (
-        f"Adapted {record.backbone} by {record.config.strategy}: macro AUROC {auroc['value']:.3f} on "
-        f"{metrics['n']} validation scans. These rows chose the epoch, the temperature and the thresholds, so the "
-        "figure flatters; run scanshift validate on test rows before trusting it."
+    verdict = made.verdict or _flattered(record, metrics)
+    write_adapt_report(
+        report, context, list(made.history), metrics, verdict, ladder=made.ladder, backbones=made.backbones
     )
-    write_adapt_report(report, context, list(history), metrics, verdict)
     write_json(
         result,
         {
             "bundle": bundle.digest,
             "verdict": verdict,
             "training": record.training,
+            "notes": list(made.plan.cohort.notes),
+            "left_out": [{"line": line, "reason": reason} for line, reason in made.plan.cohort.left_out],
+            "history": [[r.phase, r.epoch, r.train_loss, r.val_loss, r.val_auroc] for r in made.history],
+            "validation": metrics,
+            "ladder": made.ladder,
+            "backbones": made.backbones,
+        },
+    )
+    return report, result
+
+
+def _flattered(record: ModelRecord, metrics: dict[str, Any]) -> str:
+    return (
+        f"Adapted {record.backbone} by {record.config.strategy}: macro AUROC {metrics['macro']['auroc']['value']:.3f} "
+        f"on {metrics['n']} validation scans. These rows chose the epoch, the temperature and the thresholds, so the "
+        "figure flatters; run scanshift validate on test rows before trusting it."
+    )
+
+
+def _tell_refusal(made: Made, run: Path) -> tuple[Path, Path]:
+    """The report and result.json of a run that gives no model."""
+    plan = made.plan
+    report, result = run / "report.html", run / "result.json"
+    verdict = f"Refused: {made.refusal}."
+    context = refusal_context(
+        plan.config,
+        plan.cohort.notes,
+        plan.cohort.left_out,
+        weights=plan.weights["origin"],
+        splits=plan.counts(),
+    )
+    write_adapt_report(report, context, list(made.history), None, verdict, ladder=made.ladder, backbones=made.backbones)
+    write_json(
+        result,
+        {
+            "bundle": None,
+            "verdict": verdict,
+            "training": plan.counts(),
             "notes": list(plan.cohort.notes),
             "left_out": [{"line": line, "reason": reason} for line, reason in plan.cohort.left_out],
-            "history": [[r.phase, r.epoch, r.train_loss, r.val_loss, r.val_auroc] for r in history],
-            "validation": metrics,
+            "ladder": made.ladder,
+            "backbones": made.backbones,
         },
     )
     return report, result

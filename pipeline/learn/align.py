@@ -15,6 +15,8 @@ from pipeline.learn.device import mixed
 from pipeline.learn.target_stream import BATCH_SLICES, SCAN_SLICES, shuffled_batches
 from pipeline.prepare.cache import SampleStore
 
+WEIGHTS = {"coral": 30.0}  # its 1 / (4 F^2) makes it tiny on standardised features; the others are of the order of 1
+
 
 class AlignmentTerm:
     """weight x alignment loss, to be added to a batch's cross-entropy.
@@ -63,14 +65,14 @@ class AlignmentTerm:
         self.module.load_state_dict(state)
 
 
-def make_term(name: str, num_features: int, num_classes: int, weight: float, seed: int) -> AlignmentTerm:
+def make_term(name: str, num_features: int, num_classes: int, weight: float | None, seed: int) -> AlignmentTerm:
     """Build the term of an alignment loss.
 
     Args:
         name: From `models.alignment.LOSSES`.
         num_features: F.
         num_classes: L, at least 2.
-        weight: Beside the cross-entropy.
+        weight: Beside the cross-entropy; None takes the method's own.
         seed: Of what the loss learns.
 
     Raises:
@@ -80,7 +82,7 @@ def make_term(name: str, num_features: int, num_classes: int, weight: float, see
     make = lookup("alignment loss", LOSSES, name)
     if num_classes < 2:
         raise ValueError(f"alignment {name}: {num_classes} classes, expected at least 2")
-    return AlignmentTerm(make(num_features, seed), weight)
+    return AlignmentTerm(make(num_features, seed), WEIGHTS.get(name, 1.0) if weight is None else weight)
 
 
 def align_statistics(

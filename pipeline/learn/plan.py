@@ -2,7 +2,6 @@
 
 import contextlib
 import hashlib
-import os
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,17 +10,18 @@ from typing import Any, get_args
 
 import torch
 
-from models.backbones import Backbone, build_backbone
 from models.classifier import Pooling, SliceBagClassifier
+from models.pooling import AttentionPooling
 from models.registry import lookup
 from models.strategies import STRATEGIES
 from models.strategies.phase import Phase
-from models.weights import WeightsFile, find_weights, load_weights
 from pipeline.config import Config
 from pipeline.errors import CohortError, ConfigError
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
+from pipeline.learn.align_guard import LEAST_TARGETS, check_alignment
 from pipeline.learn.device import choose_device
+from pipeline.learn.network import AUTO, build_network, stand_in
 from pipeline.prepare.cohort import Cohort, build_cohort, check_trainable, load_rows
 from pipeline.prepare.labels import LabelRow
 from pipeline.prepare.samples import Preparation
@@ -29,8 +29,6 @@ from pipeline.prepare.split import Split
 from pipeline.scan import SeriesRef, modality_group
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, require_space
-
-WEIGHTS_FOLDER = "SCANSHIFT_WEIGHTS"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,10 +53,14 @@ class Plan:
     weights: dict[str, str]
     device: torch.device
 
+    def with_notes(self, *notes: str) -> "Plan":
+        """The plan with more for the report to tell."""
+        return replace(self, cohort=replace(self.cohort, notes=(*self.cohort.notes, *notes)))
+
     @property
     def pooling(self) -> Pooling:
         """How slices become a bag."""
-        return pooling_for(self.preparation)
+        return "attention" if isinstance(self.classifier.pooling, AttentionPooling) else "mean"
 
     def counts(self) -> dict[str, dict[str, int]]:
         """Side to class to number of scans, with the number of patients beside."""
@@ -89,25 +91,70 @@ def make_plan(labels: Path, workspace: Workspace, config: Config, watch: Watch) 
     """
     if config.task == "one_class":
         raise ConfigError("task one_class is not available in this version; use multiclass with two classes")
-    strategy = lookup("strategy", STRATEGIES, config.strategy)
+    if config.strategy != AUTO:
+        lookup("strategy", STRATEGIES, config.strategy)
     device = choose_device(config.device)
     rows = load_rows(labels, config)
     cohort = build_cohort(labels, rows, find_series(rows, workspace, watch), config)
-    check_trainable(cohort, config)
+    check_usable(cohort, config)
     config = config.model_copy(update={"classes": cohort.classes})
     preparation = preparation_of(cohort, config)
     require_space(workspace.root, _disk_bytes(cohort, preparation))
-    backbone = build_backbone(config.backbone, seed=config.seed)
-    if config.image_size < backbone.min_size:
-        raise ConfigError(f"image_size {config.image_size}: {config.backbone} needs at least {backbone.min_size}")
-    classifier = SliceBagClassifier(backbone, len(cohort.classes), pooling=pooling_for(preparation), seed=config.seed)
-    phases = tuple(strategy(classifier))
-    random = phases[0].start == "random" or config.weights == "none"
-    weights = {"origin": "random", "sha256": ""} if random else _load(backbone, config)
-    if random:
-        note = f"weights are random, as {'the strategy' if config.weights != 'none' else 'weights=none'} asks"
-        cohort = replace(cohort, notes=(*cohort.notes, note))
-    return Plan(config, cohort, preparation, classifier, phases, weights, device)
+    name = config.backbone
+    if name == AUTO:  # which one is measured on prepared scans; the first that has weights stands in until then
+        name = stand_in()
+    plan = Plan(config, cohort, preparation, *build_network(name, len(cohort.classes), preparation, config), device)
+    for warning in check_target(plan):
+        plan = plan.with_notes(warning)
+    if plan.weights["origin"] == "random":
+        plan = plan.with_notes(
+            f"weights are random, as {'the strategy' if config.weights != 'none' else 'weights=none'} asks"
+        )
+    return plan
+
+
+def check_usable(cohort: Cohort, config: Config) -> None:
+    """Refuse a cohort that the strategy cannot work with.
+
+    Raises:
+        CohortError: If nothing can be learned from it, or the target has too few scans.
+    """
+    if config.target_sites:
+        found = len(cohort.of_sites(config.target_sites))
+        if found < LEAST_TARGETS:
+            raise CohortError(
+                f"{found} scans of target_sites that are not test rows; at least {LEAST_TARGETS} are needed to say "
+                "anything of a target; unlabelled ones will do"
+            )
+    if config.strategy == AUTO and config.target_sites:
+        cohort = replace(cohort, cases=tuple(c for c in cohort.cases if c.site not in config.target_sites))
+    check_trainable(cohort, config)
+
+
+def check_target(plan: "Plan") -> tuple[str, ...]:
+    """Check alignment and test-time adaptation against the target's scans; warnings for the report.
+
+    Raises:
+        ConfigError: If one is asked for without target_sites.
+        PipelineError, ModelError: If the backbone or the target do not allow it.
+    """
+    config = plan.config
+    if config.align == "none" and config.test_time == "none":
+        return ()
+    if not config.target_sites:
+        asked = f"align={config.align}" if config.align != "none" else f"test_time={config.test_time}"
+        raise ConfigError(f"{asked} needs target_sites: the sites whose unlabelled scans it looks at")
+    if config.align == "none":
+        return ()
+    targets = len(plan.cohort.of_sites(config.target_sites))
+    return check_alignment(config.align, plan.classifier, targets=targets, task=config.task)
+
+
+def with_backbone(plan: "Plan", name: str) -> "Plan":
+    """The plan with another backbone, which was measured."""
+    config = plan.config.model_copy(update={"backbone": name})
+    network = build_network(name, len(plan.cohort.classes), plan.preparation, config)
+    return replace(plan, config=config, classifier=network[0], phases=network[1], weights=network[2])
 
 
 def describe(plan: Plan) -> dict[str, Any]:
@@ -119,7 +166,7 @@ def describe(plan: Plan) -> dict[str, Any]:
         "kind": f"{plan.preparation.kind}, {plan.preparation.modality}",
         "backbone": f"{plan.config.backbone}, {plan.classifier.backbone.num_features} features",
         "weights": plan.weights["origin"],
-        "strategy": f"{plan.config.strategy}: {', '.join(phase.name for phase in plan.phases)}",
+        "strategy": f"{plan.config.strategy}: {', '.join(phase.name for phase in plan.phases) or 'a ladder of rungs'}",
         "device": str(plan.device),
         "notes": list(plan.cohort.notes),
     }
@@ -132,17 +179,6 @@ def find_series(rows: Sequence[LabelRow], workspace: Workspace, watch: Watch) ->
     with contextlib.closing(Catalog(workspace.catalog_url)) as catalog:
         refs = scan_sources(paths, catalog=catalog, progress=watch.count("reading headers", len(paths)))
         return refs + (catalog.find(uids) if uids else [])
-
-
-def weights_folder() -> Path | None:
-    """The folder that `$SCANSHIFT_WEIGHTS` names, if any."""
-    name = os.environ.get(WEIGHTS_FOLDER, "")
-    return Path(name) if name else None
-
-
-def _load(backbone: Backbone, config: Config) -> dict[str, str]:
-    file: WeightsFile = find_weights(config.backbone, config.weights, folder=weights_folder())
-    return {"origin": file.origin, "sha256": load_weights(backbone, file)}
 
 
 def preparation_of(cohort: Cohort, config: Config) -> Preparation:
@@ -164,11 +200,6 @@ def preparation_of(cohort: Cohort, config: Config) -> Preparation:
         intensity=config.intensity,
         window=config.window,
     )
-
-
-def pooling_for(preparation: Preparation) -> Pooling:
-    """Attention over the slices of a volume, nothing to pool for single images."""
-    return "attention" if preparation.kind == "volume" else "mean"
 
 
 def _disk_bytes(cohort: Cohort, preparation: Preparation) -> int:

@@ -37,6 +37,11 @@ class Case:
     columns: tuple[tuple[str, str], ...]
     line: int = 0
 
+    @property
+    def site(self) -> str:
+        """The hospital, as labels.csv names it; empty where it does not."""
+        return dict(self.columns).get("site", "")
+
 
 @dataclass(frozen=True, slots=True)
 class Cohort:
@@ -57,6 +62,10 @@ class Cohort:
     def side(self, split: Split) -> list[Case]:
         """Labelled cases of one side."""
         return [case for case in self.cases if case.split == split and case.labels]
+
+    def of_sites(self, sites: Sequence[str]) -> "list[Case]":
+        """Cases of some sites that may be looked at, labelled or not: all but those of `test`."""
+        return [case for case in self.cases if case.site in sites and case.split != "test"]
 
     def without(self, refused: Mapping[str, str]) -> "Cohort":
         """The cohort less the series (by content) that turned out unreadable, which are listed as left out."""
@@ -91,10 +100,7 @@ def build_cohort(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]
         LabelsError: If a folder holds several series, a label is unknown, or nothing is left.
         LeakageError: If a patient is on two sides.
     """
-    if config.source_sites:
-        rows = [row for row in rows if row.column("site") in config.source_sites]
-        if not rows:
-            raise LabelsError(f"{path}: no row of site {', '.join(config.source_sites)}")
+    rows = _of_sites(path, rows, config)
     classes = resolve_classes(rows, config)
     found = join_series(path, rows, refs)
     kept = [(row, ref) for row, ref in found if ref.status == "ok"]
@@ -124,10 +130,23 @@ def build_cohort(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]
         notes.append(f"{unknown} rows name no patient: leakage between splits could not be checked for them")
     if left_out:
         notes.append(f"{len(left_out)} rows were left out because their series was refused")
-    unlabelled = sum(not case.labels for case in cases)
+    unlabelled = sum(not case.labels and case.site not in config.target_sites for case in cases)
     if unlabelled:
         notes.append(f"{unlabelled} rows have no label and were not used")
     return Cohort(classes, cases, left_out, tuple(notes))
+
+
+def _of_sites(path: Path, rows: Sequence[LabelRow], config: Config) -> Sequence[LabelRow]:
+    """Rows of the sites that the configuration names, all if it names none."""
+    there = {row.column("site") for row in rows}
+    for key, sites in (("source_sites", config.source_sites), ("target_sites", config.target_sites)):
+        absent = [name for name in sites if name not in there]
+        if absent:
+            known = ", ".join(sorted(name for name in there if name)) or "none: is there a column `site`?"
+            raise LabelsError(f"{path}: no row of site {', '.join(absent)} ({key}); sites there: {known}")
+    if not config.source_sites:
+        return rows
+    return [row for row in rows if row.column("site") in {*config.source_sites, *config.target_sites}]
 
 
 def load_rows(path: Path, config: Config) -> list[LabelRow]:

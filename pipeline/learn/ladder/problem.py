@@ -11,7 +11,7 @@ from pipeline.config import Config, Precision
 from pipeline.learn.features import extract
 from pipeline.learn.sets import LabelledSet
 from pipeline.prepare.cache import SampleStore
-from pipeline.watch import Watch
+from pipeline.watch import Step, Watch
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,13 +91,25 @@ class Problem:
         precision: Precision | None = None,
     ) -> Tensor:
         """Mean over the bag of each scan's features, (n, F), float32, from the cache where they are there."""
-        bags = extract(
+        return mean_features(
             classifier or self.classifier,
             store or self.store,
             contents,
-            device=self.device,
-            precision=precision or self.config.precision,
-            progress=self.watch.bar(title, len(contents)),
+            self.device,
+            precision or self.config.precision,
+            self.watch.bar(title, len(contents)),
         )
-        share = bags.mask.float() / bags.mask.sum(dim=1, keepdim=True)
-        return (bags.features * share[..., None]).sum(dim=1)
+
+
+def mean_features(
+    classifier: SliceBagClassifier,
+    store: SampleStore,
+    contents: Sequence[str],
+    device: torch.device,
+    precision: Precision,
+    progress: Step,
+) -> Tensor:
+    """Mean over the bag of each scan's features, (n, F), float32, from the cache where they are there."""
+    bags = extract(classifier, store, contents, device=device, precision=precision, progress=progress)
+    share = bags.mask.float() / bags.mask.sum(dim=1, keepdim=True)
+    return (bags.features * share[..., None]).sum(dim=1)

@@ -47,7 +47,8 @@ class Trial:
         model: State of the whole classifier's tensors that it changes: backbone (if at all), norm and head.
         target_logits: On the labelled target scans, of models that have not seen their patients; None without labels.
         unlabelled_logits: On all target scans; None where the rung has no use for them.
-        held_logits: On held source scans; None without source.
+        held: Held source scans; None without source.
+        held_logits: On these.
         kept_agreement: For rungs from source labels, agreement on held source scans, to compare with the target's.
         agreement: The same on the target.
         preparation: Another preparation than the plan's, if the rung needs it.
@@ -59,6 +60,7 @@ class Trial:
     model: Mapping[str, Tensor]
     target_logits: Tensor | None = None
     unlabelled_logits: Tensor | None = None
+    held: Side | None = None
     held_logits: Tensor | None = None
     kept_agreement: Evidence | None = None
     agreement: Evidence | None = None
@@ -97,6 +99,7 @@ def source_trial(name: str, seen: Seen, problem: Problem, truth: tuple[Side, Sid
         model={**(seen.state or {}), **heads[0].probe.state()},
         target_logits=labelled,
         unlabelled_logits=on_target[0],
+        held=held,
         held_logits=on_held[0],
         kept_agreement=agreement_evidence(on_held[1:], held.patients, seed=seed),
         agreement=agreement,
