@@ -16,7 +16,7 @@ from pipeline.errors import DivergedError, TrainingError
 from pipeline.evaluate.plots import EpochRow
 from pipeline.learn.align import AlignmentTerm
 from pipeline.learn.checkpoint import Checkpoint, Progress
-from pipeline.learn.features import FeatureBags, extract
+from pipeline.learn.frozen_features import FrozenFeatures
 from pipeline.learn.merging import Merging
 from pipeline.learn.objective import class_weights
 from pipeline.learn.optimiser import make_optimizer, train_groups
@@ -28,9 +28,7 @@ from pipeline.learn.steps import Epoch, Steps
 from pipeline.learn.validation import Figures, macro_auroc, validate
 from pipeline.watch import Watch
 
-__all__ = ["NORM_CASES", "Fit", "LabelledSet", "UnlabelledSet", "macro_auroc"]
-
-NORM_CASES = 512
+__all__ = ["Fit", "LabelledSet", "UnlabelledSet", "macro_auroc"]
 
 
 class Fit:
@@ -74,7 +72,7 @@ class Fit:
         weights = class_weights(train.targets, config.task)
         self.weights = weights
         self.steps = Steps(classifier, train, weights.to(device), config, device, watch, target, term)
-        self.cached: tuple[FeatureBags, FeatureBags] | None = None
+        self.frozen = FrozenFeatures(classifier, train, val, config=config, device=device, watch=watch)
         self.notes: list[str] = []
 
     def run(self, phases: Sequence[Phase]) -> list[EpochRow]:
@@ -99,7 +97,7 @@ class Fit:
         first = phases[0]
         fresh = progress.phase == 0 and progress.epoch == 0
         if fresh and first.start == "pretrained" and first.objective == "supervised":
-            self._fit_norm(first.cached)
+            self.frozen.fit_norm(whole=first.cached)
         for number in range(progress.phase, len(phases)):
             self._run_phase(phases, number, progress)
             progress.phase, progress.epoch, progress.worse, progress.optimizer = number + 1, 0, 0, None
@@ -121,8 +119,9 @@ class Fit:
                 self._pretrain(phase, number, progress)
             else:
                 recompute_on(self.classifier, self.train, self.config, self.device)
-            self.cached, progress.best, progress.path = None, None, []  # the features are others now
-            self._fit_norm(number + 1 < len(phases) and phases[number + 1].cached)
+            progress.best, progress.path = None, []  # figures of other features cannot be compared
+            self.frozen.drop()
+            self.frozen.fit_norm(whole=number + 1 < len(phases) and phases[number + 1].cached)
             return
         if phase.beyond_noise and progress.path_ends():
             self.watch.note(f"{phase.name}: left out, the two before it lowered the validation loss no further")
@@ -137,7 +136,7 @@ class Fit:
         if phase.cached and any(other.start == "probe" or other.merge != "none" for other in later):
             progress.probe = progress.best
         if not phase.cached:
-            self.cached = None  # features of a backbone that was
+            self.frozen.drop()
         self.classifier.load_state_dict(progress.best_state())
 
     def _start(self, phase: Phase, progress: Progress) -> None:
@@ -162,30 +161,12 @@ class Fit:
     def _pretraining(self, number: int) -> Checkpoint:
         return self.checkpoint.beside(f"pretraining-{number}")
 
-    def _fit_norm(self, whole: bool) -> None:
-        contents = self.train.contents if whole else self.train.contents[:: 1 + len(self.train.contents) // NORM_CASES]
-        bags = self._extract(contents, "features")
-        self.classifier.norm.fit(bags.features[bags.mask].to(self.device))
-
-    def _extract(self, contents: Sequence[str], title: str) -> FeatureBags:
-        bar = self.watch.bar(title, len(contents))
-        return extract(
-            self.classifier,
-            self.train.store,
-            contents,
-            device=self.device,
-            precision=self.config.precision,
-            progress=bar,
-        )
-
     def _train_phase(self, phase: Phase, number: int, progress: Progress) -> None:
         train_groups(self.classifier, phase)
         extra = self.term.parameters() if self.term is not None and not phase.cached else []
         optimizer = make_optimizer(self.classifier, phase, self.config, extra)
         if progress.optimizer is not None:
             optimizer.load_state_dict(progress.optimizer)
-        if phase.cached and self.cached is None:
-            self.cached = (self._extract(self.train.contents, "features"), self._extract(self.val.contents, "features"))
         epochs = phase.epochs or self.config.epochs
         for index in range(progress.epoch, epochs):
             if progress.worse >= self.config.patience:
@@ -206,13 +187,11 @@ class Fit:
                 self._save(progress)
 
     def _epoch(self, epoch: Epoch, optimizer: torch.optim.Optimizer) -> float:
-        if not epoch.phase.cached:
-            if epoch.phase.rates_by == "relative_gradient":
-                set_relative_rates(self.steps, epoch, optimizer)
-            return self.steps.one_epoch(epoch, optimizer)
-        if self.cached is None:
-            raise TrainingError(f"phase {epoch.phase.name}: full-batch steps need cached features")
-        return self.steps.full_batch(epoch.phase, optimizer, self.cached[0])
+        if epoch.phase.cached:
+            return self.steps.full_batch(epoch.phase, optimizer, self.frozen.both()[0])
+        if epoch.phase.rates_by == "relative_gradient":
+            set_relative_rates(self.steps, epoch, optimizer)
+        return self.steps.one_epoch(epoch, optimizer)
 
     def _record(self, phase: Phase, index: int, train_loss: float, figures: Figures, progress: Progress) -> bool:
         row = EpochRow(phase.name, index + 1, train_loss, figures.loss, figures.auroc)
@@ -246,7 +225,7 @@ class Fit:
         return validate(
             self.classifier,
             self.val,
-            cached=self.cached[1] if phase.cached and self.cached is not None else None,
+            cached=self.frozen.both()[1] if phase.cached else None,
             weights=self.weights,
             config=self.config,
             device=self.device,

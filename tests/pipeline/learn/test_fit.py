@@ -261,13 +261,6 @@ def test_the_phases_after_a_diverged_one_start_from_the_last_good_state(bench, m
     assert same(starts[2], starts[1])
 
 
-def test_full_batch_steps_without_features_are_an_error(bench):
-    made = bench()
-    phase = Phase("x", ("head",), cached=True, optimizer="lbfgs")
-    with pytest.raises(TrainingError, match="full-batch steps need cached features"):
-        made.fit()._epoch(steps.Epoch(phase, 0, 0, 1), None)
-
-
 def path(losses, monkeypatch, made):
     """Runs the probe's phases with made-up validation losses; returns the names of those that were trained."""
     given = iter(losses)
@@ -331,7 +324,7 @@ def test_features_and_their_norm_are_computed_anew_after_a_self_supervised_phase
     assert unlabelled.contents == made.train.contents
     assert phase is phases[0]
     bags = extract(made.classifier, made.train.store, made.train.contents, device=CPU)
-    assert torch.equal(fit.cached[0].features, bags.features)
+    assert torch.equal(fit.frozen.both()[0].features, bags.features)
     expected = FeatureNorm([bags.features.shape[2]])
     expected.fit(bags.features[bags.mask])
     torch.testing.assert_close(made.classifier.norm.mean, expected.mean)

@@ -69,7 +69,7 @@ def test_the_phase_changes_statistics_only_and_the_probe_sees_the_new_features(b
         not torch.equal(value, before[key]) for key, value in state.items() if key.endswith(("running_mean", "_var"))
     )
     bags = extract(made.classifier, made.train.store, made.train.contents, device=CPU)
-    assert torch.equal(fit.cached[0].features, bags.features)
+    assert torch.equal(fit.frozen.both()[0].features, bags.features)
     expected = FeatureNorm([bags.features.shape[2]])
     expected.fit(bags.features[bags.mask])
     torch.testing.assert_close(state["norm.mean"], expected.mean)

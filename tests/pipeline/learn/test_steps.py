@@ -150,4 +150,4 @@ def test_a_probe_after_fine_tuning_sees_the_new_features(bench, monkeypatch):
     state = made.state()
     assert any(not torch.equal(state[key], value) for key, value in start.items() if key.startswith("backbone."))
     bags = extract(made.classifier, made.train.store, made.train.contents, device=CPU)
-    assert torch.equal(fit.cached[0].features, bags.features)
+    assert torch.equal(fit.frozen.both()[0].features, bags.features)
