@@ -90,7 +90,7 @@ def unusable(target: Side | None) -> str:
     return ""
 
 
-def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float) -> Climb:
+def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float, tune: bool = True) -> Climb:
     """Try the rungs.
 
     With target labels that can judge, rungs are compared by AUROC on held-out target labels, else by agreement.
@@ -99,10 +99,11 @@ def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float)
         shifted: Whether the target's scans were shown to differ from the source's.
         checkpoints: Stem of files from which rungs that train go on after a kill.
         seconds: What may be spent; rungs that would not fit are listed, not tried. The first is always tried.
+        tune: Whether rungs that train the network may be tried.
     """
     started, found = time.monotonic(), Climb()
     tuner = Tuner(problem, checkpoints)
-    for rung in rungs(problem, tuner, shifted=shifted):
+    for rung in rungs(problem, tuner, shifted=shifted, tune=tune):
         left = seconds - (time.monotonic() - started)
         reason = rung.skip({row.name: row.decision for row in found.rows})
         if found.rows and not reason:

@@ -1,7 +1,7 @@
 """The rungs, from the cheapest on, and when one is not worth its time."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from models.alignment.adabn import batch_norms
 from pipeline.learn.ladder.problem import Problem
@@ -39,7 +39,7 @@ class Rung:
     skip: Callable[[Tried], str] = _always
 
 
-def rungs(problem: Problem, tuner: Tuner, *, shifted: bool) -> list[Rung]:
+def rungs(problem: Problem, tuner: Tuner, *, shifted: bool, tune: bool = True) -> list[Rung]:
     """All rungs for a problem; the first stands without having to beat another.
 
     Where a shift is proven and there are target labels, a probe on these stands first, and what was learned at the
