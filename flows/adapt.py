@@ -28,6 +28,7 @@ def run_adapt(request: str) -> dict[str, Any]:
         "digest": result.digest,
         "report": str(result.report),
         "result": str(result.result),
+        "verdict": result.verdict,
         "val_auroc": result.val_auroc,
         "left_out": result.left_out,
         "classes": result.classes,

@@ -89,7 +89,9 @@ def adapt(options: argparse.Namespace) -> dict[str, Any]:
     )
     result = run_flow("flows.adapt", "adapt_flow", request)
     result["lines"] = [
-        f"validation AUROC: {result['val_auroc']:.4f} (flatters; validate on test rows)",
+        f"verdict: {result['verdict']}"
+        if config.strategy == "auto"
+        else f"validation AUROC: {result['val_auroc']:.4f} (flatters; validate on test rows)",
         f"report: {result['report']}",
         f"bundle: {result['bundle']} ({result['digest'][:12]}), {result['left_out']} rows left out",
     ]

@@ -14,6 +14,7 @@ from pipeline.config import Config, Task
 from pipeline.prepare.samples import Preparation
 
 FORMAT = 1
+CHOSEN_ON = "sensitivity on "
 RANDOM_HEAD = "models/random_head.pt"
 
 
@@ -76,6 +77,11 @@ class ModelRecord(BaseModel):
     training: dict[str, dict[str, int]]
     random_reference: RandomReference | None
     config: Config
+
+    @property
+    def measured_on(self) -> str:
+        """The scans that thresholds and temperature were chosen on, in words."""
+        return str(self.policy["kind"]).removeprefix(CHOSEN_ON)
 
     def to_yaml(self) -> str:
         """The text of configs/scanshift.yaml."""

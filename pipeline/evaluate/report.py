@@ -116,9 +116,10 @@ def write_adapt_report(
         ladder: Rungs, their evidence and the shift, as result.json has them.
         backbones: The ranking of `backbone: auto`, as result.json has it.
     """
+    unmeasured = ladder is not None and "source" in ladder["measured_on"]
     if verdict.lower().startswith("refused"):
         judged = Verdict("against", verdict)
-    elif val_metrics is None:
+    elif val_metrics is None or unmeasured:
         judged = Verdict("unclear", verdict)
     else:
         judged = Verdict(validation_verdict(val_metrics).kind, verdict)
@@ -130,6 +131,7 @@ def write_adapt_report(
         metrics=val_metrics,
         learning=learning_curves(history) if history else [],
         reliability=_reliability(val_metrics) if val_metrics is not None else None,
+        unmeasured=unmeasured,
         ladder=ladder,
         rungs=rung_intervals(ladder["rungs"]) if ladder else None,
         backbones=backbones,

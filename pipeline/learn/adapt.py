@@ -22,7 +22,7 @@ from pipeline.learn.leakage import training_set
 from pipeline.learn.plan import Plan, check_usable
 from pipeline.learn.predictions import class_thresholds, prediction_table
 from pipeline.learn.train import Made, harmonised, train_best
-from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
+from pipeline.model_record import CHOSEN_ON, FORMAT, RANDOM_HEAD, ModelRecord
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, targets
 from pipeline.provenance import versions
@@ -43,7 +43,8 @@ class AdaptResult:
         digest: Its digest.
         report: The report.
         result: result.json, with the figures on the validation rows.
-        val_auroc: Macro AUROC on the validation rows.
+        verdict: What may be claimed.
+        val_auroc: Macro AUROC on the validation rows; for strategy auto, on labelled target scans, else held source ones.
         left_out: Rows of labels.csv whose series was refused.
         classes: Per-class figures on the validation rows.
     """
@@ -52,6 +53,7 @@ class AdaptResult:
     digest: str
     report: Path
     result: Path
+    verdict: str
     val_auroc: float
     left_out: int
     classes: list[dict[str, Any]]
@@ -96,6 +98,7 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         bundle.digest,
         report,
         result,
+        made.verdict or _flattered(record, metrics),
         metrics["macro"]["auroc"]["value"],
         len(plan.cohort.left_out),
         per_class_rows(metrics),
@@ -145,7 +148,7 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
         bias=made.bias,
         thresholds=dict(thresholds),
         anomaly_threshold=anomaly_threshold,
-        policy={"kind": "sensitivity on validation rows", "target": config.sensitivity_target},
+        policy={"kind": f"{CHOSEN_ON}{made.measured_on}", "target": config.sensitivity_target},
         weights=plan.weights,
         training=plan.counts(),
         random_reference=made.random.reference if made.random else None,
@@ -211,6 +214,7 @@ def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], b
         {
             "bundle": bundle.digest,
             "verdict": verdict,
+            "measured_on": made.measured_on,
             "training": record.training,
             "notes": list(made.plan.cohort.notes),
             "left_out": [{"line": line, "reason": reason} for line, reason in made.plan.cohort.left_out],

@@ -40,6 +40,7 @@ class Made:
         history: Epochs of the training.
         checkpoint: To be removed once the bundle is written.
         random: The same head on random weights; None where the strategy fits none.
+        measured_on: What `cases` are, in words.
         verdict: What may be claimed, where the strategy says so itself.
         refusal: Why no model may be given; empty where it may.
         ladder: For the report; None for other strategies.
@@ -55,6 +56,7 @@ class Made:
     history: tuple[EpochRow, ...]
     checkpoint: Checkpoint
     random: FittedReference | None = None
+    measured_on: str = "validation rows"
     verdict: str = ""
     refusal: str = ""
     ladder: dict[str, Any] | None = None
@@ -159,6 +161,7 @@ def _climb(plan: Plan, store: SampleStore, checkpoint: Checkpoint, watch: Watch)
         found.bias,
         (),
         checkpoint,
+        measured_on=found.measured_on,
         verdict=found.judgement.sentence,
         refusal=found.judgement.refusal,
         ladder=found.to_json(),

@@ -24,6 +24,9 @@ from pipeline.prepare.samples import Preparation
 from pipeline.shift.measure import ShiftReport, measure_shift
 from pipeline.watch import Watch
 
+HELD_SOURCE = "held-out source scans"
+LABELLED_TARGET = "labelled target scans"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Outcome:
@@ -51,10 +54,16 @@ class Outcome:
     bias: tuple[float, ...]
     notes: tuple[str, ...]
 
+    @property
+    def measured_on(self) -> str:
+        """Whose scans `cases` are, in words."""
+        return HELD_SOURCE if self.climb.trial.target_logits is None else LABELLED_TARGET
+
     def to_json(self) -> dict[str, Any]:
         """For result.json and the report."""
         return {
             "kept": self.climb.kept,
+            "measured_on": self.measured_on,
             "refusal": self.judgement.refusal,
             "rungs": [row.to_json() for row in self.climb.rows],
             "shift": None if self.shift is None else self.shift.to_json(),

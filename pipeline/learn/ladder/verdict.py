@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pipeline.learn.ladder.climb import Climb
+from pipeline.learn.ladder.climb import LEAST_LABELS, Climb
 from pipeline.shift.labels_needed import LabelsNeeded
 from pipeline.shift.measure import ShiftReport
 
@@ -45,24 +45,29 @@ def judge(found: Climb, shift: ShiftReport | None, *, shifted: bool, wanting: st
         return Judgement(
             "",
             True,
-            f"{found.kept}: held-out AUROC {trial.evidence.value:.3f} (95 % interval {low:.3f} to {high:.3f}) on "
+            f"Kept: {found.kept}. Held-out AUROC {trial.evidence.value:.3f} (95 % interval {low:.3f} to {high:.3f}) on "
             f"labelled target scans{shown}.{source}",
         )
     if not shifted or trial.agreement is None or trial.kept_agreement is None:
-        return Judgement("", False, f"{found.kept}: no shift was shown between source and target ({wanting}).")
+        return Judgement(
+            "",
+            False,
+            f"Kept: {found.kept}. No shift was shown between source and target, which does not prove that there is "
+            f"none; accuracy on the target was not measured: {wanting}.",
+        )
     lost = trial.kept_agreement.value - trial.agreement.value
-    told = f"{trial.agreement.value:.2f} on the target, {trial.kept_agreement.value:.2f} on held source scans"
+    told = f"{trial.agreement.value:.2f} on the target's scans, {trial.kept_agreement.value:.2f} on held source scans"
     if lost <= LOST_AGREEMENT:
         return Judgement(
             "",
             True,
-            f"{found.kept}: the target's scans differ, and the model's views agree on them as at home ({told}); "
-            f"{wanting}, so no accuracy was measured.",
+            f"Kept: {found.kept}. The target's scans look different, and heads on different features still rank them "
+            f"alike (agreement {told}); accuracy on the target was not measured: {wanting}.",
         )
-    needed = _labels(shift)
     return Judgement(
-        f"the target's scans differ from the source's in a way that no rung repaired: the model's views part there "
-        f"(agreement {told}), so its accuracy on the target cannot be estimated; {wanting}. {needed}",
+        "the target's scans look different from the source's, and nothing tried here makes a model trained on the "
+        f"source's labels trustworthy on them: its accuracy there cannot be estimated. {_labels(shift)}. Seen: "
+        f"{wanting}; heads on different features no longer rank the target's scans alike (agreement {told})",
         False,
         "",
     )
@@ -75,4 +80,5 @@ def _labels(shift: ShiftReport | None) -> str:
     ]
     count = for_learning[0].labels if for_learning else None
     enough = max(count or 0, 50)
-    return f"Bring about {enough} labelled target scans, of all classes (at least 20 to be judged by them at all)"
+    least = f"{LEAST_LABELS} are the least that can judge a model"
+    return f"Bring about {enough} labelled target scans of all classes; {least}"
