@@ -30,7 +30,6 @@ from pipeline.shift.reference import reference_statistics
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
 
-
 LEAST_BASIS = 20
 
 
@@ -44,7 +43,7 @@ class AdaptResult:
         report: The report.
         result: result.json, with the figures on the validation rows.
         verdict: What may be claimed.
-        val_auroc: Macro AUROC on the validation rows; for strategy auto, on labelled target scans, else held source ones.
+        val_auroc: Macro AUROC on these rows; for strategy auto on labelled target scans, or else on held source scans.
         left_out: Rows of labels.csv whose series was refused.
         classes: Per-class figures on the validation rows.
     """
