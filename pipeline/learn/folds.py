@@ -50,14 +50,17 @@ def grouped_folds(
     rows: dict[str, list[int]] = defaultdict(list)
     for n, patient in enumerate(patients):
         rows[patient].append(n)
-    strata = _strata(targets, rows)
-    if sum(count >= 2 for count in Counter(strata.values()).values()) < 2:
+    holders = torch.stack([targets[at].any(dim=0) for at in rows.values()]).sum(dim=0)
+    if int((holders >= 2).sum()) < 2:
         raise CohortError("cross-validation needs two labels with at least two patients each")
+    strata = _strata(targets, rows)
     found: list[Fold] = []
     for repeat in range(repeats):
         side = _deal(strata, rows, min(folds, len(rows)), np.random.default_rng((seed, repeat)))
         of_row = np.array([side[patient] for patient in patients])
         found += [Fold(np.flatnonzero(of_row != k), np.flatnonzero(of_row == k)) for k in range(min(folds, len(rows)))]
+    if any(int(targets[fold.train].any(dim=0).sum()) < 2 for fold in found):
+        raise CohortError("cross-validation needs more patients of each label: a fold would leave one to learn from")
     return found
 
 

@@ -8,6 +8,7 @@ import numpy.typing as npt
 from scipy.stats import rankdata
 from torch import Tensor
 
+from pipeline.config import Task
 from pipeline.evaluate.intervals import resampled_weights
 from pipeline.shift.domain import patient_codes
 
@@ -48,20 +49,19 @@ class Evidence:
         return float(np.nanquantile(self.replicates - other.replicates, 1 - ONE_SIDED)) < 0
 
 
-def auroc_evidence(logits: Tensor, targets: Tensor, patients: Sequence[str], *, seed: int) -> Evidence:
+def auroc_evidence(logits: Tensor, targets: Tensor, patients: Sequence[str], *, task: Task, seed: int) -> Evidence:
     """Macro AUROC (one versus rest, classes that all or no scans have left out) on resampled patients.
 
     With w the number of times a scan's patient was drawn, AUROC_c = sum_ij w_i w_j M_ij / (sum_i w_i sum_j w_j), over
-    positives i and negatives j, M_ij = 1 where i's logit margin is higher, 1/2 where equal.
+    positives i and negatives j, M_ij = 1 where i's margin (`class_margins`) is higher, 1/2 where equal.
 
     Args:
-        logits: (n, L), held out. The margin of class c is its logit less the log-sum-exp of the others, so that a
-            shift of all logits does not matter.
+        logits: (n, L), held out.
         targets: Indicators (n, L).
         patients: n identities.
     """
     units, truth = patient_codes(patients), targets.numpy() > 0
-    margins = class_margins(logits.double().numpy())
+    margins = class_margins(logits.double().numpy(), task)
     weights = _weights(units, seed)
     values, replicates = [], []
     for c in range(truth.shape[1]):
@@ -77,8 +77,14 @@ def auroc_evidence(logits: Tensor, targets: Tensor, patients: Sequence[str], *, 
     return Evidence("AUROC", float(np.mean(values)), np.mean(replicates, axis=0))
 
 
-def class_margins(logits: Floats) -> Floats:
-    """Each class's logit less the log-sum-exp of the others', (n, L)."""
+def class_margins(logits: Floats, task: Task) -> Floats:
+    """What ranks scans by each class, (n, L): its log-odds.
+
+    multiclass: the class's logit less the log-sum-exp of the others', so that a shift of all logits does not matter.
+    multilabel: the finding's own logit.
+    """
+    if task == "multilabel":
+        return logits
     columns = []
     for c in range(logits.shape[1]):
         others = np.delete(logits, c, axis=1)
@@ -86,7 +92,7 @@ def class_margins(logits: Floats) -> Floats:
     return np.stack(columns, axis=1)
 
 
-def agreement_evidence(views: Sequence[Tensor], patients: Sequence[str], *, seed: int) -> Evidence:
+def agreement_evidence(views: Sequence[Tensor], patients: Sequence[str], *, task: Task, seed: int) -> Evidence:
     """Mean Spearman correlation of the views' class margins over pairs of views and classes.
 
     Views are heads fitted on the same labels from different features. Where labels carry over, features that have
@@ -103,8 +109,9 @@ def agreement_evidence(views: Sequence[Tensor], patients: Sequence[str], *, seed
     weights = _weights(patient_codes(patients), seed)
     ones = np.ones((len(patients), 1))
     values, replicates = [], []
-    margins = [class_margins(view.double().numpy()) for view in views]
-    for c in range(1 if margins[0].shape[1] == 2 else margins[0].shape[1]):
+    margins = [class_margins(view.double().numpy(), task) for view in views]
+    classes = margins[0].shape[1]
+    for c in range(1 if classes == 2 and task != "multilabel" else classes):  # of two, one is the other turned round
         ranks = [rankdata(margin[:, c]) for margin in margins]
         for i in range(len(ranks)):
             for j in range(i):

@@ -13,6 +13,8 @@ from pipeline.config import Task
 from pipeline.learn.cross_probe import MOST_STEPS, STRENGTH
 from pipeline.learn.folds import grouped_folds
 
+RULED_OUT = -30.0
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Probe:
@@ -61,7 +63,7 @@ def fit_probe(
 
     Args:
         features: (n, F).
-        targets: Indicators (n, L); every class at least once.
+        targets: Indicators (n, L), of at least two classes.
         widths: Features of each stage.
         weights: v, (n,); 1 where not given.
 
@@ -80,8 +82,20 @@ def fit_probe(
         weight, bias = _binary(rows, labels, own)
         halves = torch.stack([-weight / 2, weight / 2])
         return Probe(norm.mean, norm.std, halves, torch.tensor([-bias / 2, bias / 2]))
-    model = _fit(rows, labels, own)
-    return Probe(norm.mean, norm.std, torch.from_numpy(model.coef_).float(), torch.from_numpy(model.intercept_).float())
+    weights_of, biases = _softmax(rows, labels, own, targets.shape[1])
+    return Probe(norm.mean, norm.std, weights_of, biases)
+
+
+def _softmax(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None, classes: int) -> tuple[Tensor, Tensor]:
+    """Weights (L, F) and biases (L,); a class that no row has, as in a fold or a sample, is ruled out by its bias."""
+    there = np.unique(labels)
+    weight, bias = torch.zeros(classes, rows.shape[1]), torch.full((classes,), RULED_OUT)
+    model = _fit(rows, labels, weights)
+    slopes, offsets = model.coef_, model.intercept_
+    if len(there) == 2:  # of which scikit-learn fits one vector
+        slopes, offsets = np.concatenate([-slopes, slopes]) / 2, np.concatenate([-offsets, offsets]) / 2
+    weight[there], bias[there] = torch.from_numpy(slopes).float(), torch.from_numpy(offsets).float()
+    return weight, bias
 
 
 def _fit(rows: np.ndarray, labels: np.ndarray, weights: np.ndarray | None) -> LogisticRegression:

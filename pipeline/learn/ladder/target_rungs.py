@@ -64,5 +64,6 @@ def _held_out(problem: Problem, features: Tensor, source: tuple[Tensor, Tensor] 
 
 def _trial(name: str, problem: Problem, logits: Tensor, model: dict[str, Tensor], *, uses_source: bool) -> Trial:
     target = labelled(problem)
-    evidence = auroc_evidence(logits, target.targets, target.patients, seed=problem.config.seed)
+    task, seed = problem.config.task, problem.config.seed
+    evidence = auroc_evidence(logits, target.targets, target.patients, task=task, seed=seed)
     return Trial(name=name, evidence=evidence, model=model, target_logits=logits, uses_source=uses_source)

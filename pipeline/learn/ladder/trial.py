@@ -87,12 +87,12 @@ def source_trial(name: str, seen: Seen, problem: Problem, truth: tuple[Side, Sid
     task, seed, columns = problem.config.task, problem.config.seed, view_columns(problem.widths, problem.config.seed)
     heads = [_Head(seen, fit, problem.widths, None, task), *(_Head(seen, fit, (len(c),), c, task) for c in columns)]
     on_target, on_held = [h.target for h in heads], [h.held for h in heads]
-    agreement = agreement_evidence(on_target[1:], problem.patients, seed=seed)
+    agreement = agreement_evidence(on_target[1:], problem.patients, task=task, seed=seed)
     labelled = None
     evidence = agreement
     if problem.target is not None:
         labelled = on_target[0][problem.labelled_rows]
-        evidence = auroc_evidence(labelled, problem.target.targets, problem.target.patients, seed=seed)
+        evidence = auroc_evidence(labelled, problem.target.targets, problem.target.patients, task=task, seed=seed)
     return Trial(
         name=name,
         evidence=evidence,
@@ -101,7 +101,7 @@ def source_trial(name: str, seen: Seen, problem: Problem, truth: tuple[Side, Sid
         unlabelled_logits=on_target[0],
         held=held,
         held_logits=on_held[0],
-        kept_agreement=agreement_evidence(on_held[1:], held.patients, seed=seed),
+        kept_agreement=agreement_evidence(on_held[1:], held.patients, task=task, seed=seed),
         agreement=agreement,
         preparation=seen.preparation,
         uses_source=True,

@@ -99,7 +99,8 @@ class Tuner:
             held = target.take(fold.test.tolist())
             logits[torch.from_numpy(fold.test)] = self._logits(tuned, held)
         tuned = self._tuned(target, source, f"{name}, part {len(folds) + 1} of {len(folds) + 1}")
-        evidence = auroc_evidence(logits, target.targets, target.patients, seed=problem.config.seed)
+        task, seed = problem.config.task, problem.config.seed
+        evidence = auroc_evidence(logits, target.targets, target.patients, task=task, seed=seed)
         model = {key: tensor.cpu() for key, tensor in tuned.state_dict().items()}
         return Trial(name=name, evidence=evidence, model=model, target_logits=logits, uses_source=source is not None)
 

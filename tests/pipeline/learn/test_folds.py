@@ -89,3 +89,11 @@ def test_a_class_of_one_patient_is_not_enough(labels, patients):
 def test_patients_that_do_not_fit_the_rows_are_an_error():
     with pytest.raises(CohortError, match="3 patients for 4 rows"):
         grouped_folds(torch.eye(2)[[0, 0, 1, 1]], list("abc"))
+
+
+def test_patients_who_all_have_both_labels_can_be_divided():
+    """Two eyes of which one is ill, before and after: nobody has one label alone."""
+    targets, patients = torch.eye(2)[[0, 1] * 10], [str(n // 2) for n in range(20)]
+    for fold in grouped_folds(targets, patients):
+        assert len(fold.test) == 4
+        assert targets[fold.train].any(dim=0).all()
