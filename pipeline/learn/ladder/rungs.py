@@ -43,8 +43,19 @@ def rungs(problem: Problem, tuner: Tuner, *, shifted: bool, tune: bool = True) -
     """All rungs for a problem; the first stands without having to beat another.
 
     Where a shift is proven and there are target labels, a probe on these stands first, and what was learned at the
-    source bears the burden of proof. Where none is proven, the source's model stands first.
+    source bears the burden of proof. Where none is proven, the source's model stands first; without target labels
+    nothing is repaired then, since nothing could say whether it helped.
+
+    Args:
+        tune: Whether rungs that train the network are among them.
     """
+    found = _all(problem, tuner, shifted=shifted)
+    if problem.target is None and not shifted:
+        found = [found[0], *(replace(rung, skip=lambda _: "not tried: no shift was shown") for rung in found[1:])]
+    return [rung for rung in found if tune or not rung.scans]
+
+
+def _all(problem: Problem, tuner: Tuner, *, shifted: bool) -> list[Rung]:
     own = [Rung("target probe", "a head on the target's labels alone", target_probe)]
     if problem.target is None:
         return [*_from_source(problem), *_alignment(problem, tuner)]
