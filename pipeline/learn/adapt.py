@@ -26,6 +26,7 @@ from pipeline.model_record import CHOSEN_ON, FORMAT, RANDOM_HEAD, ModelRecord
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, targets
 from pipeline.provenance import versions
+from pipeline.shift.bcts import Calibration
 from pipeline.shift.reference import reference_statistics
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
@@ -119,14 +120,14 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
     """Calibrate and choose thresholds on scans that the model has not seen, and measure there."""
     plan, config = made.plan, made.plan.config
     truth = torch.from_numpy(targets(made.cases, plan.cohort.classes))
-    temperature = fit_temperature(made.logits, truth, config.task)
+    found = made.calibration or Calibration(fit_temperature(made.logits, truth, config.task), ())
     table = prediction_table(
         made.cases,
         made.logits,
         classes=plan.cohort.classes,
         task=config.task,
-        temperature=temperature,
-        bias=made.bias,
+        temperature=found.temperature,
+        bias=found.bias,
         key=workspace.key(),
         random=made.random.probability if made.random else None,
         random_reason="" if made.random else "strategy auto fits none",
@@ -143,8 +144,8 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
         variant=plan.classifier.backbone.variant,
         pooling=plan.pooling,
         preparation=made.preparation,
-        temperature=temperature,
-        bias=made.bias,
+        temperature=found.temperature,
+        bias=found.bias,
         thresholds=dict(thresholds),
         anomaly_threshold=anomaly_threshold,
         policy={"kind": f"{CHOSEN_ON}{made.measured_on}", "target": config.sensitivity_target},

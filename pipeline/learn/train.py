@@ -22,6 +22,7 @@ from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case, targets
 from pipeline.prepare.harmonise import fit_harmonise
 from pipeline.prepare.samples import Preparation
+from pipeline.shift.bcts import Calibration
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace
 
@@ -36,7 +37,7 @@ class Made:
         preparation: How the model wants scans prepared.
         cases: Labelled cases to calibrate and measure on.
         logits: On these, from a model that has not seen them, (n, L).
-        bias: Added to calibrated logits; empty for none.
+        calibration: Of the logits; None where a temperature is to be fitted on `cases`.
         history: Epochs of the training.
         checkpoint: To be removed once the bundle is written.
         random: The same head on random weights; None where the strategy fits none.
@@ -52,7 +53,7 @@ class Made:
     preparation: Preparation
     cases: tuple[Case, ...]
     logits: Tensor
-    bias: tuple[float, ...]
+    calibration: Calibration | None
     history: tuple[EpochRow, ...]
     checkpoint: Checkpoint
     random: FittedReference | None = None
@@ -147,7 +148,7 @@ def _train(plan: Plan, store: SampleStore, workspace: Workspace, watch: Watch) -
     title = "validation rows"
     logits = predict_logits(plan.classifier, store, cases, device=plan.device, watch=watch, title=title)
     plan = plan.with_notes(*warnings, *fit.notes, *after)
-    return Made(plan, store, plan.preparation, cases, logits, (), tuple(history), checkpoint, random)
+    return Made(plan, store, plan.preparation, cases, logits, None, tuple(history), checkpoint, random)
 
 
 def _climb(plan: Plan, store: SampleStore, checkpoint: Checkpoint, watch: Watch) -> Made:
@@ -158,7 +159,7 @@ def _climb(plan: Plan, store: SampleStore, checkpoint: Checkpoint, watch: Watch)
         found.preparation,
         found.cases,
         found.logits,
-        found.bias,
+        found.calibration,
         (),
         checkpoint,
         measured_on=found.measured_on,

@@ -21,9 +21,11 @@ from pipeline.learn.target import domain
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case, targets
 from pipeline.prepare.samples import Preparation
+from pipeline.shift.bcts import Calibration, fit_bcts
 from pipeline.shift.measure import ShiftReport, measure_shift
 from pipeline.watch import Watch
 
+LEAST_SHARE = 1e-3
 HELD_SOURCE = "held-out source scans"
 LABELLED_TARGET = "labelled target scans"
 
@@ -40,7 +42,7 @@ class Outcome:
         preparation: How it wants scans prepared.
         cases: Labelled cases that its logits below are of: the target's, or held source cases without target labels.
         logits: On these cases, from models that have not seen their patients, (n, L).
-        bias: Added to calibrated logits for the target's class mix; empty for none.
+        calibration: For the target's class mix, where nothing else differs; None where it is to be fitted on `logits`.
         notes: For the report.
     """
 
@@ -51,7 +53,7 @@ class Outcome:
     preparation: Preparation
     cases: tuple[Case, ...]
     logits: Tensor
-    bias: tuple[float, ...]
+    calibration: Calibration | None
     notes: tuple[str, ...]
 
     @property
@@ -101,7 +103,7 @@ def run_ladder(plan: Plan, store: SampleStore, checkpoints: Path, watch: Watch) 
         preparation=trial.preparation or plan.preparation,
         cases=tuple(cases),
         logits=logits,
-        bias=_bias(shift, judgement, wanting),
+        calibration=_for_class_mix(trial, shift) if wanting and not judgement.refusal else None,
         notes=_notes(sides, wanting),
     )
 
@@ -162,20 +164,25 @@ def _held_cases(sides: _Cases, trial: Trial) -> list[Case]:
     return [by_content[content] for content in trial.held.contents] if trial.held else []
 
 
-def _bias(shift: ShiftReport | None, judgement: Judgement, wanting: str) -> tuple[float, ...]:
-    """log(target share / source share) of each class, where only the class mix differs and no label says it better.
+def _for_class_mix(trial: Trial, shift: ShiftReport | None) -> Calibration | None:
+    """Probabilities for the target's class mix, where only that differs: softmax(z / T + b + log(q_t / q_s)).
+
+    T and b make the probabilities of held source scans honest at their own class mix q_s: heads are fitted with
+    classes that count alike, so their logits by themselves are for a mix that is nobody's. q_t is the estimate.
 
     Source:
         Saerens et al. 2002, Adjusting the Outputs of a Classifier to New a Priori Probabilities, eq. 2.4.
     """
-    if not wanting or judgement.refusal or shift is None or shift.prevalence is None:
-        return ()
+    if shift is None or shift.prevalence is None or trial.held is None or trial.held_logits is None:
+        return None
     if shift.kind.kind != "prevalence" or not shift.prevalence.detected:
-        return ()
-    there = [number.value or 0.0 for number in shift.prevalence.target]
-    return tuple(
-        float(np.log(max(t, 1e-3) / max(s, 1e-3))) for t, s in zip(there, shift.prevalence.source, strict=True)
-    )
+        return None
+    truth = trial.held.targets.numpy()
+    honest = fit_bcts(trial.held_logits.numpy(), truth)
+    here = truth.mean(axis=0)
+    there = np.array([number.value or 0.0 for number in shift.prevalence.target])
+    bias = np.array(honest.bias) + np.log(there.clip(min=LEAST_SHARE) / here.clip(min=LEAST_SHARE))
+    return Calibration(honest.temperature, tuple(float(b) for b in bias))
 
 
 def _notes(sides: _Cases, wanting: str) -> tuple[str, ...]:
