@@ -17,7 +17,7 @@ from pipeline.shift.scanner import fit_scanner
 from pipeline.workspace import whole_file
 
 MOST_SOURCE = 1000
-MOST_LOOKED_AT = 200
+MOST_LOOKED_AT = 100
 Samples = npt.NDArray[np.uint16]
 
 
@@ -68,7 +68,7 @@ def harmonise(problem: Problem) -> Trial:
     """Grey values of both sites brought to the source's standard (Nyul et al. 2000)."""
     truth = sides(problem, MOST_SOURCE)
     plain = problem.store
-    standard = fit_harmonise("nyul", (plain.load(content) for content in truth[0].contents))
+    standard = fit_harmonise("nyul", _spread(plain, truth[0].contents))
     store = SampleStore(plain.folder, plain.preparation.model_copy(update={"harmonise": standard}))
     for contents in (truth[0].contents, truth[1].contents, problem.unlabelled):
         derive(plain, contents, store, contents, lambda sample, _: standard.apply(sample))
@@ -120,7 +120,7 @@ def scanner(problem: Problem) -> Trial:
 
 
 def _spread(plain: SampleStore, contents: Sequence[str]) -> Iterator[Samples]:
-    """Samples of up to 200 scans spread over a list."""
+    """Samples of up to 100 scans spread over a list."""
     places = np.unique(np.linspace(0, len(contents) - 1, min(len(contents), MOST_LOOKED_AT)).round().astype(int))
     return (plain.load(contents[place], mapped=True) for place in places)
 
