@@ -119,21 +119,29 @@ def make_problem(name, store, source, held, target, pool, *, seed):
     """What the ladder climbs on; `pool` are all target scans that may be looked at."""
     config = Config(classes=CLASSES, backbone=name, strategy="auto", seed=seed)
     device = torch.device("cpu")
-    return Problem(
-        network(name), store, source, held, target, pool.contents, pool.patients, config, device, Watch()
-    )  # fmt: skip
+    known = (network(name), store, source, held, target, pool.contents, pool.patients, config, device, Watch())
+    return Problem(*known, kept=features_of(name))
+
+
+@cache
+def features_of(_name):
+    """Features of plain scans that cells of one backbone share."""
+    return {}
 
 
 def tested(trial, problem, test):
     """AUROC and accuracy of a trial's model on scans that it has not seen."""
     classifier = SliceBagClassifier(build_backbone(f"{problem.config.backbone}@all"), 2, pooling="mean")
     classifier.load_state_dict({**problem.classifier.state_dict(), **trial.model})
-    store = problem.store
-    if trial.preparation is not None:
+    if trial.preparation is None and not any(name.startswith("backbone") for name in trial.model):
+        features = problem.features(test.contents, "test")
+    elif trial.preparation is not None:
         changed = trial.preparation.harmonise
         store = SampleStore(store.folder, trial.preparation)
         derive(problem.store, test.contents, store, test.contents, lambda sample, _: changed.apply(sample))
-    features = problem.features(test.contents, "test", store=store, classifier=classifier)
+        features = problem.features(test.contents, "test", store=store)
+    else:
+        features = problem.features(test.contents, "test", classifier=classifier)
     with torch.inference_mode():
         logits = classifier.classify(features[:, None], torch.ones(len(features), 1, dtype=torch.bool))
     truth = test.targets.argmax(dim=1)

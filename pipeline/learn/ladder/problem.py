@@ -1,7 +1,7 @@
 """What a ladder climbs on: scans of source and target, and the features that its rungs share."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -57,6 +57,7 @@ class Problem:
         config: The configuration.
         device: Where networks run.
         watch: Where progress is told.
+        kept: Features of the plain scans by the plain network that were looked at already; many rungs share them.
     """
 
     classifier: SliceBagClassifier
@@ -69,6 +70,7 @@ class Problem:
     config: Config
     device: torch.device
     watch: Watch
+    kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)
 
     @property
     def labelled_rows(self) -> list[int]:
@@ -91,7 +93,11 @@ class Problem:
         precision: Precision | None = None,
     ) -> Tensor:
         """Mean over the bag of each scan's features, (n, F), float32, from the cache where they are there."""
-        return mean_features(
+        plain = store is None and classifier is None and precision is None
+        key = tuple(contents)
+        if plain and key in self.kept:
+            return self.kept[key]
+        found = mean_features(
             classifier or self.classifier,
             store or self.store,
             contents,
@@ -99,6 +105,9 @@ class Problem:
             precision or self.config.precision,
             self.watch.bar(title, len(contents)),
         )
+        if plain:
+            self.kept[key] = found
+        return found
 
 
 def mean_features(
