@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from models.bundle import SETTINGS, Bundle, write_bundle
 from models.bundle import check_target as check_target_folder
@@ -27,6 +28,7 @@ from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, targets
 from pipeline.provenance import versions
 from pipeline.shift.bcts import Calibration
+from pipeline.shift.encoder import Floats
 from pipeline.shift.reference import reference_statistics
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
@@ -161,18 +163,7 @@ def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any
     plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
     known = [case for case in plan.cohort.cases if case.split != "test"]
     seen = training_set([case for case in known if case.labels or case.site in plan.config.target_sites])
-    held, basis = _reference_cases(made)
-    store.fill([case.ref for case in (*held, *basis)])  # a rung may have another preparation, for some cases only
-    texts, states = reference_statistics(
-        plan.classifier,
-        store,
-        held,
-        basis,
-        record=record,
-        device=plan.device,
-        seed=plan.config.seed,
-        watch=watch,
-    )
+    texts, states = _reference(made, store, record, watch)
     texts |= {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: seen.to_json(),
@@ -184,22 +175,45 @@ def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any
     return write_bundle(target, texts, states)
 
 
-def _reference_cases(made: Made) -> tuple[list[Case], list[Case]]:
-    """Cases that the bundle's reference statistics are of, and others, of the same hospitals, for their basis."""
-    held, sites = list(made.cases), {case.site for case in made.cases}
-    keys, targeted = {case.ref.key for case in held}, made.plan.config.target_sites
-    others = [
-        case
-        for case in made.plan.cohort.cases
-        if case.split != "test"
-        and case.ref.key not in keys
-        and case.site in sites
-        and (case.labels or case.site in targeted)
-    ]
-    if len(others) >= LEAST_BASIS:
-        return held, others
-    first = set(sorted({case.patient for case in held})[::2])
-    return [c for c in held if c.patient in first], [c for c in held if c.patient not in first]
+def _reference(
+    made: Made, store: SampleStore, record: ModelRecord, watch: Watch
+) -> tuple[dict[str, str], dict[str, dict[str, Tensor]]]:
+    """Reference statistics of scans that the model shows as it shows new ones; none where there are too few of these.
+
+    The cases stand with the logits that they had from models which had not seen them. A backbone that was trained on
+    them gives features that new scans do not have: then the target's scans without labels take their place.
+    """
+    cases, others = list(made.cases), _others(made)
+    held, basis = cases, others
+    logits: Floats | None = made.logits.numpy()
+    if made.tuned_on_cases and len(others) < LEAST_BASIS:
+        return {}, {}
+    if made.tuned_on_cases:
+        held, basis, logits = others, cases, None
+    elif len(others) < LEAST_BASIS:
+        first = set(sorted({case.patient for case in cases})[::2])
+        held, basis = [c for c in cases if c.patient in first], [c for c in cases if c.patient not in first]
+        logits = made.logits.numpy()[[case.patient in first for case in cases]]
+    store.fill([case.ref for case in (*held, *basis)])  # a rung may have another preparation, for some cases only
+    return reference_statistics(
+        made.plan.classifier,
+        store,
+        held,
+        basis,
+        record=record,
+        device=made.plan.device,
+        seed=made.plan.config.seed,
+        logits=logits,
+        watch=watch,
+    )
+
+
+def _others(made: Made) -> list[Case]:
+    """Scans of the same hospitals as the cases, without label or trained on, for the basis."""
+    keys, sites = {case.ref.key for case in made.cases}, {case.site for case in made.cases}
+    known = [case for case in made.plan.cohort.cases if case.split != "test" and case.site in sites]
+    targeted = made.plan.config.target_sites
+    return [case for case in known if case.ref.key not in keys and (case.labels or case.site in targeted)]
 
 
 def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], bundle: Bundle) -> tuple[Path, Path]:

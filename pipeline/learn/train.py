@@ -41,6 +41,7 @@ class Made:
         history: Epochs of the training.
         checkpoint: To be removed once the bundle is written.
         random: The same head on random weights; None where the strategy fits none.
+        tuned_on_cases: Whether the backbone of the model was trained on `cases` (their logits are of other models).
         measured_on: What `cases` are, in words.
         verdict: What may be claimed, where the strategy says so itself.
         refusal: Why no model may be given; empty where it may.
@@ -57,6 +58,7 @@ class Made:
     history: tuple[EpochRow, ...]
     checkpoint: Checkpoint
     random: FittedReference | None = None
+    tuned_on_cases: bool = False
     measured_on: str = "validation rows"
     verdict: str = ""
     refusal: str = ""
@@ -162,6 +164,7 @@ def _climb(plan: Plan, store: SampleStore, checkpoint: Checkpoint, watch: Watch)
         found.calibration,
         (),
         checkpoint,
+        tuned_on_cases=found.tuned_on_cases,
         measured_on=found.measured_on,
         verdict=found.judgement.sentence,
         refusal=found.judgement.refusal,

@@ -28,6 +28,7 @@ def reference_statistics(
     record: ModelRecord,
     device: torch.device,
     seed: int,
+    logits: Floats | None = None,
     watch: Watch | None = None,
 ) -> tuple[dict[str, str], dict[str, dict[str, Tensor]]]:
     """What `write_bundle` adds to its texts and states so that the bundle can stand for its reference scans.
@@ -38,11 +39,13 @@ def reference_statistics(
     Args:
         classifier: The adapted network.
         store: Holds the prepared scans of both.
-        held_out: Labelled cases that the weights were not fitted on, such as the validation rows; 500 at most are kept.
+        held_out: Cases that the weights were not fitted on, such as the validation rows; 500 at most are kept, with
+            their labels where all of them have one.
         trained: Cases to fit the basis on; 500 at most are used.
         record: Of the bundle: classes, task, temperature, preparation.
         device: Where the network runs.
         seed: Of what is drawn and shuffled.
+        logits: Of `held_out`, (n, L), from models that had not seen them, where the head did; the classifier's if None.
         watch: Told of progress.
     """
     encoder = Encoder(
@@ -57,25 +60,23 @@ def reference_statistics(
     )
     rng = np.random.default_rng(seed)
     step = (watch or Watch()).bar("reference statistics", min(len(held_out), MOST) + min(len(trained), MOST))
-    kept, fitted = _drawn(held_out, rng), _drawn(trained, rng)
+    drawn = rng.permutation(len(held_out))[:MOST].tolist()  # an order that says nothing of the original one
+    kept = [held_out[n] for n in drawn]
+    fitted = [trained[n] for n in rng.permutation(len(trained))[:MOST]]
     mean, basis = fit_basis(encoder.embed(store, [case.ref.key for case in fitted], step)[0])
-    features, logits = encoder.embed(store, [case.ref.key for case in kept], step)
+    features, own = encoder.embed(store, [case.ref.key for case in kept], step)
     state = {
         "mean": mean,
         "basis": basis,
         "features": (features - mean) @ basis.T,
-        "logits": logits,
-        "truth": targets(kept, record.classes),
+        "logits": own if logits is None else logits[drawn].astype(np.float32),
         "patients": _numbered([case.patient for case in kept], rng),
     }
+    if all(case.labels for case in kept):
+        state["truth"] = targets(kept, record.classes)
     tensors = {name: torch.from_numpy(np.ascontiguousarray(value)) for name, value in state.items()}
     text = json.dumps({"format": FORMAT, "fields": _unlinked(kept, rng)}, ensure_ascii=False) + "\n"
     return {HEADERS: text}, {TENSORS: tensors}
-
-
-def _drawn(cases: Sequence[Case], rng: np.random.Generator) -> list[Case]:
-    """At most 500 cases in an order that says nothing of the original one."""
-    return [cases[n] for n in rng.permutation(len(cases))[:MOST]]
 
 
 def fit_basis(features: Floats) -> tuple[Floats, Floats]:

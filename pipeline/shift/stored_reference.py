@@ -57,8 +57,8 @@ def read_reference(bundle: Bundle, record: ModelRecord) -> Reference:
     """
     if not all((bundle.folder / name).is_file() for name in (TENSORS, HEADERS)):
         raise SourceError(
-            f"{bundle.folder}: the bundle is from before reference statistics were kept; adapt again, or give the "
-            "reference scans as REFERENCE and the bundle by --bundle"
+            f"{bundle.folder}: the bundle keeps no reference statistics: it is from before they were kept, or was "
+            "trained on all its scans; give reference scans as REFERENCE and the bundle by --bundle, or adapt again"
         )
     if any((bundle.folder / name).stat().st_size > MOST_BYTES for name in (TENSORS, HEADERS)):
         raise BundleError(f"{bundle.folder}: reference statistics of more than {MOST_BYTES} bytes")
@@ -67,7 +67,7 @@ def read_reference(bundle: Bundle, record: ModelRecord) -> Reference:
     scans = Scans(
         features=arrays["features"],
         logits=arrays["logits"],
-        truth=arrays["truth"],
+        truth=arrays.get("truth"),
         patients=patients,
         headers=_read_headers(bundle, len(patients)),
     )
@@ -76,7 +76,7 @@ def read_reference(bundle: Bundle, record: ModelRecord) -> Reference:
 
 def _checked(bundle: Bundle, state: Mapping[str, Any], record: ModelRecord) -> dict[str, Any]:
     wrong = BundleError(f"{bundle.folder}: {TENSORS} makes no sense")
-    if set(state) != NAMES or not all(isinstance(value, Tensor) for value in state.values()):
+    if set(state) | {"truth"} != NAMES or not all(isinstance(value, Tensor) for value in state.values()):
         raise wrong
     here = {name: tuple(tensor.shape) for name, tensor in state.items()}
     if len(here["features"]) != 2 or len(here["basis"]) != 2:
@@ -84,13 +84,15 @@ def _checked(bundle: Bundle, state: Mapping[str, Any], record: ModelRecord) -> d
     (n, k), (_, f), labels = here["features"], here["basis"], len(record.classes)
     expected = {"mean": (f,), "basis": (k, f), "features": (n, k)}
     expected |= {"logits": (n, labels), "truth": (n, labels), "patients": (n,)}
+    expected = {name: shape for name, shape in expected.items() if name in here}
     if here != expected or not 1 <= n <= MOST or not 1 <= k <= COMPONENTS:
         raise wrong
     kinds = dict.fromkeys(("mean", "basis", "features", "logits"), torch.float32)
     kinds |= {"truth": torch.int8, "patients": torch.int64}
-    if any(state[name].dtype != kind or not bool(torch.isfinite(state[name]).all()) for name, kind in kinds.items()):
+    if any(one.dtype != kinds[name] or not bool(torch.isfinite(one).all()) for name, one in state.items()):
         raise wrong
-    if not bool(((state["truth"] == 0) | (state["truth"] == 1)).all()):
+    truth = state.get("truth")
+    if truth is not None and not bool(((truth == 0) | (truth == 1)).all()):
         raise wrong
     return {name: tensor.numpy() for name, tensor in state.items()}
 

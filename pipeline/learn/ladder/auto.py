@@ -61,6 +61,12 @@ class Outcome:
         """Whose scans `cases` are, in words."""
         return HELD_SOURCE if self.climb.trial.target_logits is None else LABELLED_TARGET
 
+    @property
+    def tuned_on_cases(self) -> bool:
+        """Whether the backbone was trained on `cases`: its features of them are then not those of new scans."""
+        trial = self.climb.trial
+        return trial.held is None and any(name.startswith("backbone.") for name in trial.model)
+
     def to_json(self) -> dict[str, Any]:
         """For result.json and the report."""
         return {

@@ -1,5 +1,6 @@
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -129,8 +130,37 @@ def test_it_is_small(with_reference):
     assert sum((folder / name).stat().st_size for name in (HEADERS, TENSORS)) < 2**20
 
 
+def test_logits_of_models_that_had_not_seen_the_scans_take_the_place_of_the_bundles_own(made):
+    _, record, cases, store, classifier, *_ = made
+    own = np.arange(60, dtype=np.float32).reshape(30, 2)
+    _, states = reference_statistics(
+        classifier, store, cases[:30], cases[30:], record=record, device=torch.device("cpu"), seed=0, logits=own
+    )
+    kept, plain = states[TENSORS], made[6][1][TENSORS]
+    assert torch.equal(kept["features"], plain["features"])
+    encoded = plain["logits"]
+    order = [int(row[0]) // 2 for row in kept["logits"]]
+    assert sorted(order) == list(range(30))
+    assert not torch.equal(kept["logits"], encoded)
+    assert [cases[n].labels == (record.classes[1],) for n in order] == kept["truth"][:, 1].bool().tolist()
+
+
+def test_a_reference_without_labels_is_read_as_such(made, with_reference):
+    _, record, cases, store, classifier, *_ = made
+    blank = [replace(case, labels=()) for case in cases[:30]]
+    _, states = reference_statistics(
+        classifier, store, blank, cases[30:], record=record, device=torch.device("cpu"), seed=0
+    )
+    assert "truth" not in states[TENSORS]
+    stored = read_reference(with_reference(lambda texts, state: state.pop("truth")), record)
+    assert stored.scans.truth is None
+    assert stored.scans.logits.shape == (30, 2)
+
+
 def test_a_bundle_from_before_says_what_to_do(made):
-    with pytest.raises(SourceError, match="adapt again, or give the reference scans"):
+    with pytest.raises(
+        SourceError, match="give reference scans as REFERENCE and the bundle by --bundle, or adapt again"
+    ):
         read_reference(made[0], made[1])
 
 
