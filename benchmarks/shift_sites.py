@@ -137,7 +137,7 @@ def tested(trial, problem, test):
         features = problem.features(test.contents, "test")
     elif trial.preparation is not None:
         changed = trial.preparation.harmonise
-        store = SampleStore(store.folder, trial.preparation)
+        store = SampleStore(problem.store.folder, trial.preparation)
         derive(problem.store, test.contents, store, test.contents, lambda sample, _: changed.apply(sample))
         features = problem.features(test.contents, "test", store=store)
     else:
