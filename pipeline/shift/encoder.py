@@ -39,7 +39,7 @@ class Encoder:
         digest: Of the bundle; empty without one.
         classes: Class names; empty where there is no head.
         task: What its logits mean.
-        temperature: Of its calibration.
+        temperature, bias: Of its calibration.
         notes: What a reader must know of it.
     """
 
@@ -52,6 +52,7 @@ class Encoder:
     classes: tuple[str, ...] = ()
     task: Task = "multiclass"
     temperature: float = 1.0
+    bias: tuple[float, ...] = ()
     notes: tuple[str, ...] = ()
 
     def embed(
@@ -59,7 +60,7 @@ class Encoder:
     ) -> tuple[Floats, Floats]:
         """Standardised features pooled over the bag, shape (n, F), and calibrated logits, shape (n, L).
 
-        Logits are divided by the temperature; without classes L is 1 and they mean nothing.
+        Logits are divided by the temperature and get the bias; without classes L is 1 and they mean nothing.
         """
         parts = []
         for at in range(0, len(contents), CHUNK):
@@ -72,8 +73,12 @@ class Encoder:
         with torch.inference_mode():
             mask = bags.mask.to(self.device)
             features = network.pooling(network.norm(bags.features.to(self.device)), mask)
-            logits = network.head(features) / self.temperature
-        return features.float().cpu().numpy(), logits.float().cpu().numpy()
+            logits = network.head(features)
+        return features.float().cpu().numpy(), self.calibrated(logits.float().cpu().numpy())
+
+    def calibrated(self, logits: Floats) -> Floats:
+        """Logits (n, L) of the head as probabilities go by them: logits / T + b."""
+        return np.asarray(logits / self.temperature + np.array(self.bias or (0.0,)), np.float32)
 
     def standardise(self, store: SampleStore, contents: Sequence[str]) -> None:
         """Take the mean and deviation of features from these scans, for a backbone that comes without."""
@@ -98,6 +103,7 @@ def bundle_encoder(bundle: Bundle, device: torch.device) -> Encoder:
         classes=record.classes,
         task=record.task,
         temperature=record.temperature,
+        bias=record.bias,
     )
 
 

@@ -42,10 +42,11 @@ def reference_statistics(
         held_out: Cases that the weights were not fitted on, such as the validation rows; 500 at most are kept, with
             their labels where all of them have one.
         trained: Cases to fit the basis on; 500 at most are used.
-        record: Of the bundle: classes, task, temperature, preparation.
+        record: Of the bundle: classes, task, calibration, preparation.
         device: Where the network runs.
         seed: Of what is drawn and shuffled.
-        logits: Of `held_out`, (n, L), from models that had not seen them, where the head did; the classifier's if None.
+        logits: Of `held_out`, (n, L), not calibrated, from models that had not seen them, where the head did; those of
+            the classifier if None.
         watch: Told of progress.
     """
     encoder = Encoder(
@@ -57,6 +58,7 @@ def reference_statistics(
         classes=record.classes,
         task=record.task,
         temperature=record.temperature,
+        bias=record.bias,
     )
     rng = np.random.default_rng(seed)
     step = (watch or Watch()).bar("reference statistics", min(len(held_out), MOST) + min(len(trained), MOST))
@@ -69,7 +71,7 @@ def reference_statistics(
         "mean": mean,
         "basis": basis,
         "features": (features - mean) @ basis.T,
-        "logits": own if logits is None else logits[drawn].astype(np.float32),
+        "logits": own if logits is None else encoder.calibrated(logits[drawn]),
         "patients": _numbered([case.patient for case in kept], rng),
     }
     if all(case.labels for case in kept):

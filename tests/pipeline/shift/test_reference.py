@@ -131,17 +131,19 @@ def test_it_is_small(with_reference):
 
 
 def test_logits_of_models_that_had_not_seen_the_scans_take_the_place_of_the_bundles_own(made):
+    """They are calibrated as the classifier's are: by logits / T + b."""
     _, record, cases, store, classifier, *_ = made
+    record = record.model_copy(update={"temperature": 4.0, "bias": (0.5, -0.5)})
     own = np.arange(60, dtype=np.float32).reshape(30, 2)
     _, states = reference_statistics(
         classifier, store, cases[:30], cases[30:], record=record, device=torch.device("cpu"), seed=0, logits=own
     )
     kept, plain = states[TENSORS], made[6][1][TENSORS]
     assert torch.equal(kept["features"], plain["features"])
-    encoded = plain["logits"]
-    order = [int(row[0]) // 2 for row in kept["logits"]]
+    uncalibrated = (kept["logits"] - torch.tensor([0.5, -0.5])) * 4
+    assert torch.equal(uncalibrated[:, 1], uncalibrated[:, 0] + 1)
+    order = [int(row[0]) // 2 for row in uncalibrated]
     assert sorted(order) == list(range(30))
-    assert not torch.equal(kept["logits"], encoded)
     assert [cases[n].labels == (record.classes[1],) for n in order] == kept["truth"][:, 1].bool().tolist()
 
 
