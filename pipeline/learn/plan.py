@@ -21,6 +21,8 @@ from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.align_guard import LEAST_TARGETS, check_alignment
 from pipeline.learn.device import choose_device
+from pipeline.learn.ladder.climb import unusable
+from pipeline.learn.ladder.problem import labelled_side
 from pipeline.learn.network import AUTO, build_network, stand_in
 from pipeline.prepare.cohort import Cohort, build_cohort, check_trainable, load_rows
 from pipeline.prepare.labels import LabelRow
@@ -117,7 +119,7 @@ def check_usable(cohort: Cohort, config: Config) -> None:
     """Refuse a cohort that the strategy cannot work with.
 
     Raises:
-        CohortError: If nothing can be learned from it, or the target has too few scans.
+        CohortError: If nothing can be learned from it, the target has too few scans, or a ladder nothing to judge by.
     """
     if config.target_sites:
         found = len(cohort.of_sites(config.target_sites))
@@ -126,9 +128,33 @@ def check_usable(cohort: Cohort, config: Config) -> None:
                 f"{found} scans of target_sites that are not test rows; at least {LEAST_TARGETS} are needed to say "
                 "anything of a target; unlabelled ones will do"
             )
-    if config.strategy == AUTO and config.target_sites:
-        cohort = replace(cohort, cases=tuple(c for c in cohort.cases if c.site not in config.target_sites))
+    if config.strategy != AUTO:
+        check_trainable(cohort, config)
+    elif config.target_sites:
+        _check_source(cohort, config)
+    else:
+        _check_alone(cohort, config)
+
+
+def _check_source(cohort: Cohort, config: Config) -> None:
+    """For a ladder the source must be enough without the target."""
+    source = replace(cohort, cases=tuple(c for c in cohort.cases if c.site not in config.target_sites))
+    try:
+        check_trainable(source, config)
+    except CohortError as error:
+        raise CohortError(
+            f"strategy auto learns from rows outside target_sites, and there: {error}; to learn from one hospital "
+            "alone leave target_sites empty"
+        ) from error
+
+
+def _check_alone(cohort: Cohort, config: Config) -> None:
+    """Where no target is named, a ladder judges by the labels of all rows together."""
     check_trainable(cohort, config)
+    known = [case for case in cohort.cases if case.labels and case.split != "test"]
+    wanting = unusable(labelled_side(known, cohort.classes))
+    if wanting:
+        raise CohortError(f"strategy auto without target_sites: {wanting}; name a strategy, or give more labels")
 
 
 def check_target(plan: "Plan") -> tuple[str, ...]:
@@ -141,6 +167,8 @@ def check_target(plan: "Plan") -> tuple[str, ...]:
     config = plan.config
     if config.align == "none" and config.test_time == "none":
         return ()
+    if config.strategy == AUTO and config.test_time != "none":
+        raise ConfigError(f"test_time={config.test_time}: strategy auto has no rung for it; name a strategy")
     if not config.target_sites:
         asked = f"align={config.align}" if config.align != "none" else f"test_time={config.test_time}"
         raise ConfigError(f"{asked} needs target_sites: the sites whose unlabelled scans it looks at")

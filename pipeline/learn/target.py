@@ -1,8 +1,12 @@
 """The target's scans in a training run: what alignment compares with, and whether it may be done at all."""
 
+from collections.abc import Sequence
+
 import torch
 
 from models.alignment import LOSSES, OPERATIONS
+from pipeline.config import Config
+from pipeline.errors import CohortError
 from pipeline.learn.align import AlignmentTerm, align_statistics, make_term
 from pipeline.learn.align_guard import check_label_shift
 from pipeline.learn.ladder.probe import Probe, fit_probe
@@ -48,6 +52,7 @@ def guard(plan: Plan, store: SampleStore, watch: Watch) -> tuple[tuple[str, ...]
         return (), None
     source = [case for case in plan.cohort.cases if case.labels and case.site not in config.target_sites]
     fit, held = ([case for case in source if case.split == side] for side in ("train", "val"))
+    check_source(fit, held, config)
     target = plan.cohort.of_sites(config.target_sites)
     features = [_features(plan, store, cases, watch) for cases in (fit, held, target)]
     truth = torch.from_numpy(targets(fit, plan.cohort.classes)).float()
@@ -58,6 +63,22 @@ def guard(plan: Plan, store: SampleStore, watch: Watch) -> tuple[tuple[str, ...]
         return (), found.prevalence
     covariate = _covariate(found.kind) or (found.prevalence is not None and not found.prevalence.mixture.fits)
     return check_label_shift(config.align, found.prevalence, covariate=covariate), found.prevalence
+
+
+def check_source(fit: Sequence[Case], held: Sequence[Case], config: Config) -> None:
+    """Refuse alignment and test-time adaptation without a source whose scans and classes the target's compare with.
+
+    Raises:
+        CohortError: If rows outside target_sites lack a side, or the training side has one class only.
+    """
+    asked = f"align={config.align}" if config.align != "none" else f"test_time={config.test_time}"
+    for side, cases in (("train", fit), ("val", held)):
+        if not cases:
+            raise CohortError(
+                f"{asked}: no labelled {side} row lies outside target_sites; there is no source to compare with"
+            )
+    if len({label for case in fit for label in case.labels}) < 2:
+        raise CohortError(f"{asked}: the train rows outside target_sites have one class only; two are needed")
 
 
 def _covariate(found: KindOfShift) -> bool:

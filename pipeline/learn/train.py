@@ -7,6 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from pipeline.errors import CohortError
 from pipeline.evaluate.plots import EpochRow
 from pipeline.learn.backbone_choice import choose_backbone
 from pipeline.learn.checkpoint import Checkpoint
@@ -80,6 +81,8 @@ def harmonised(plan: Plan, store: SampleStore, watch: Watch) -> tuple[Plan, Samp
     sites = plan.config.target_sites
     known = [case for case in plan.cohort.cases if case.split != "test" and (case.labels or case.site in sites)]
     source = [case for case in known if case.split == "train" and case.labels and case.site not in sites]
+    if not source:
+        raise CohortError(f"harmonise={kind}: no labelled train row lies outside target_sites to learn a standard from")
     standard = fit_harmonise(kind, (store.load(case.ref.key) for case in source))
     preparation = plan.preparation.model_copy(update={"harmonise": standard})
     brought = SampleStore(store.folder, preparation)

@@ -7,19 +7,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor
 
 from models.classifier import SliceBagClassifier
-from pipeline.learn.ladder.climb import Climb, climb, unusable
+from pipeline.learn.ladder.climb import Climb, Row, climb, unusable
 from pipeline.learn.ladder.probe import fit_probe
-from pipeline.learn.ladder.problem import Problem, Side
+from pipeline.learn.ladder.problem import Problem, Side, labelled_side
 from pipeline.learn.ladder.trial import Trial
 from pipeline.learn.ladder.verdict import Judgement, judge
 from pipeline.learn.plan import Plan
 from pipeline.learn.target import domain
 from pipeline.prepare.cache import SampleStore
-from pipeline.prepare.cohort import Case, targets
+from pipeline.prepare.cohort import Case
 from pipeline.prepare.samples import Preparation
 from pipeline.shift.bcts import Calibration, fit_bcts
 from pipeline.shift.measure import ShiftReport, measure_shift
@@ -101,6 +100,8 @@ def run_ladder(plan: Plan, store: SampleStore, checkpoints: Path, watch: Watch) 
         cases, logits = _held_cases(sides, trial), trial.held_logits
     if logits is None:
         raise RuntimeError(f"rung {trial.name} left no held-out logits")
+    calibration = _for_class_mix(trial, shift) if wanting and not judgement.refusal else None
+    found.rows.append(_recalibration(calibration is not None, shift, wanting))
     return Outcome(
         judgement=judgement,
         climb=found,
@@ -109,9 +110,21 @@ def run_ladder(plan: Plan, store: SampleStore, checkpoints: Path, watch: Watch) 
         preparation=trial.preparation or plan.preparation,
         cases=tuple(cases),
         logits=logits,
-        calibration=_for_class_mix(trial, shift) if wanting and not judgement.refusal else None,
+        calibration=calibration,
         notes=_notes(sides, wanting),
     )
+
+
+def _recalibration(done: bool, shift: ShiftReport | None, wanting: str) -> Row:
+    """What became of the rung that moves no scan past another: probabilities for the target's mix of classes."""
+    if not wanting:
+        decision = "not needed: probabilities are calibrated on the target's own labels"
+    elif done and shift is not None and shift.prevalence is not None:
+        shares = ", ".join("–" if n.value is None else f"{n.value:.2f}" for n in shift.prevalence.target)
+        decision = f"kept: only the mix of classes differs; estimated shares {shares}"
+    else:
+        decision = "not done: it holds only where nothing but the mix of classes differs, which was not shown"
+    return Row("recalibrate", "probabilities for the target's mix of classes (BCTS, MLLS)", decision=decision)
 
 
 class _Cases:
@@ -143,10 +156,7 @@ def _problem(plan: Plan, store: SampleStore, watch: Watch, sides: _Cases, *, use
 
 
 def _side(cases: Sequence[Case], plan: Plan) -> Side | None:
-    if not cases:
-        return None
-    indicators = torch.from_numpy(targets(cases, plan.cohort.classes)).float()
-    return Side(tuple(case.ref.key for case in cases), indicators, tuple(case.patient for case in cases))
+    return labelled_side(cases, plan.cohort.classes)
 
 
 def _measure(problem: Problem, sides: _Cases) -> ShiftReport:

@@ -11,6 +11,7 @@ from pipeline.config import Config, Precision
 from pipeline.learn.features import extract
 from pipeline.learn.sets import LabelledSet
 from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.cohort import Case, targets
 from pipeline.watch import Step, Watch
 
 
@@ -40,6 +41,14 @@ class Side:
     def labelled(self, store: SampleStore) -> LabelledSet:
         """The same as the training loop takes it."""
         return LabelledSet(store, self.contents, self.targets)
+
+
+def labelled_side(cases: Sequence[Case], classes: Sequence[str]) -> Side | None:
+    """Labelled cases as a side; None where there are none."""
+    if not cases:
+        return None
+    indicators = torch.from_numpy(targets(cases, classes)).float()
+    return Side(tuple(case.ref.key for case in cases), indicators, tuple(case.patient for case in cases))
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
+from models.alignment import LOSSES
 from models.alignment.adabn import batch_norms
 from pipeline.learn.ladder.problem import Problem
 from pipeline.learn.ladder.source_rungs import MOST_SOURCE, adabn, feature_statistics, harmonise, nothing, scanner
@@ -68,10 +69,15 @@ def _all(problem: Problem, tuner: Tuner, *, shifted: bool) -> list[Rung]:
 
 
 def _from_source(problem: Problem) -> list[Rung]:
+    asked = problem.config.harmonise
+
+    def standardised(_tried: Tried) -> str:
+        return "" if asked == "none" else f"not tried: harmonise={asked} was asked for, so that every rung has it"
+
     found = [
         Rung("nothing", "the source's model as it is", nothing),
         Rung("feature statistics", "the head's features standardised by the target's scans", feature_statistics),
-        Rung("harmonise", "grey values of both sites brought to one standard (Nyul)", harmonise),
+        Rung("harmonise", "grey values of both sites brought to one standard (Nyul)", harmonise, skip=standardised),
         Rung("scanner matched", "a head on source scans as the target's scanner would show them", scanner),
     ]
     if batch_norms(problem.classifier.backbone):
@@ -101,7 +107,8 @@ def _both_tuned(problem: Problem, tuner: Tuner) -> list[Rung]:
 
 
 def _alignment(problem: Problem, tuner: Tuner) -> list[Rung]:
-    name = DEFAULT_ALIGNMENT if problem.config.align == "none" else problem.config.align
+    asked = problem.config.align
+    name = asked if asked in LOSSES else DEFAULT_ALIGNMENT  # AdaBN and feature statistics are rungs of their own
 
     def skip(tried: Tried) -> str:
         hurt = HURT in tried.get("source and target probe", "")

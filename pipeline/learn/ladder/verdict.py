@@ -61,16 +61,23 @@ def judge(found: Climb, shift: ShiftReport | None, *, shifted: bool, wanting: st
         return Judgement(
             "",
             True,
-            f"Kept: {found.kept}. The target's scans look different, and heads on different features still rank them "
+            f"Kept: {found.kept}. {_difference(shift).capitalize()}, and heads on different features still rank them "
             f"alike (agreement {told}); accuracy on the target was not measured: {wanting}.",
         )
     return Judgement(
-        "the target's scans look different from the source's, and nothing tried here makes a model trained on the "
-        f"source's labels trustworthy on them: its accuracy there cannot be estimated. {_labels(shift)}. Seen: "
+        f"{_difference(shift)}, and nothing tried here makes a model trained on the source's labels trustworthy on "
+        f"them: its accuracy there cannot be estimated. {_labels(shift)}. Seen: "
         f"{wanting}; heads on different features no longer rank the target's scans alike (agreement {told})",
         False,
         "",
     )
+
+
+def _difference(shift: ShiftReport | None) -> str:
+    """What was seen of the images; too few for a test count as different, since nothing speaks for the contrary."""
+    if shift is not None and shift.test is None:
+        return f"whether the target's scans look different could not be tested ({shift.test_reason})"
+    return "the target's scans look different from the source's"
 
 
 def _labels(shift: ShiftReport | None) -> str:
