@@ -30,15 +30,20 @@ from shift_tables import print_tables
 from simulated_scanners import SCANNERS
 from sklearn.metrics import roc_auc_score
 
+from pipeline.config import Config
+from pipeline.learn.backbone_choice import choose_backbone
 from pipeline.learn.ladder.climb import climb
 from pipeline.learn.ladder.probe import fit_probe
 from pipeline.learn.ladder.problem import Side
+from pipeline.learn.ladder.target_rungs import target_probe
 from pipeline.learn.ladder.tuned_rungs import Tuner
 from pipeline.learn.ladder.verdict import judge
+from pipeline.learn.network import weights_folder
 from pipeline.prepare.cache import SampleStore
 from pipeline.shift.domain import Domain
 from pipeline.shift.measure import measure_shift
 from pipeline.shift.two_sample import shift_test
+from pipeline.watch import Watch
 
 BACKBONES = ("squeezenet1_0", "mobilenet_v2", "densenet169")
 LABELS = (0, 20, 50, 100, 200, 500)
@@ -166,6 +171,27 @@ class Bench:
         auroc, accuracy = tested(trial, problem, self.target.side(test))
         return {"auto": auroc, "accuracy": accuracy, "agreement": trial.evidence.value}
 
+    def choice(self, seed, k):
+        """`backbone: auto` on k target labels: the ranking, and the better of its two by held-out evidence."""
+        pool, test = halves(self.target, seed)
+        chosen = self.target.side(draw(self.target, pool, k, seed))
+        config = Config(backbone="auto@all", strategy="auto", seed=seed)
+        found = choose_backbone(
+            chosen.labelled(self.store),
+            chosen.patients,
+            config=config,
+            device=torch.device("cpu"),
+            watch=Watch(),
+            folder=weights_folder(),
+        )
+        rows = {}
+        for row in (found.first, found.second):
+            problem = make_problem(row.backbone, self.store, None, None, chosen, self.target.side(pool), seed=seed)
+            trial = target_probe(problem)
+            rows[row.backbone] = (trial.evidence.value, tested(trial, problem, self.target.side(test))[0])
+        ranking = {row.backbone: [row.auroc, row.logme, row.h_score, row.leep] for row in found.rows if row.measured}
+        return {"rows": rows, "auto": max(rows.values())[1], "ranking": ranking}
+
     def alarms(self, name):
         """Rejections on 200 splits of one site, 300 scans a side by patient, and between the sites at 50 scans."""
         classifier = network(name)
@@ -217,6 +243,8 @@ def cells(bench):
                 yield f"same|{BACKBONES[0]}|{split}", lambda s=split: bench.same_site(BACKBONES[0], s)
             for name in BACKBONES:
                 yield f"alarms|{name}", lambda n=name: bench.alarms(n)
+        for k in (50, 200):
+            yield f"choice|{seed}|{k}", lambda s=seed, k=k: bench.choice(s, k)
     for seed in range(3):
         for loss in LOSSES:
             yield f"align|{BACKBONES[0]}|{seed}|{loss}", lambda s=seed, a=loss: bench.aligned(BACKBONES[0], s, a)

@@ -13,7 +13,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.preprocessing import StandardScaler
 
-from models.backbones import build_backbone
+from models.backbones import build_backbone, joined
 from models.classifier import SliceBagClassifier
 from models.weights import find_weights, load_weights
 from pipeline.config import Config
@@ -110,8 +110,9 @@ def source_rows(hospital, seed=0):
 @cache
 def network(name, seed=0):
     """A pretrained backbone with the features of all its stages."""
-    backbone = build_backbone(f"{name}@all", seed=seed)
-    load_weights(backbone, find_weights(name, "imagenet", folder=weights_folder()))
+    file = find_weights(name, "imagenet", folder=weights_folder())
+    backbone = build_backbone(joined(name), seed=seed)
+    load_weights(backbone, file)
     return SliceBagClassifier(backbone, 2, pooling="mean", seed=seed)
 
 
@@ -120,7 +121,13 @@ def make_problem(name, store, source, held, target, pool, *, seed):
     config = Config(classes=CLASSES, backbone=name, strategy="auto", seed=seed)
     device = torch.device("cpu")
     known = (network(name), store, source, held, target, pool.contents, pool.patients, config, device, Watch())
-    return Problem(*known, kept=features_of(name))
+    return Problem(*known, kept=features_of(name), shown=shown_of(name, pool.contents))
+
+
+@cache
+def shown_of(_name, _pool):
+    """What label-free rungs made of the scans, which cells with other numbers of labels share."""
+    return {}
 
 
 @cache
@@ -131,7 +138,7 @@ def features_of(_name):
 
 def tested(trial, problem, test):
     """AUROC and accuracy of a trial's model on scans that it has not seen."""
-    classifier = SliceBagClassifier(build_backbone(f"{problem.config.backbone}@all"), 2, pooling="mean")
+    classifier = SliceBagClassifier(build_backbone(problem.classifier.backbone.name), 2, pooling="mean")
     classifier.load_state_dict({**problem.classifier.state_dict(), **trial.model})
     if trial.preparation is None and not any(name.startswith("backbone") for name in trial.model):
         features = problem.features(test.contents, "test")

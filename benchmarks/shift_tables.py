@@ -18,7 +18,7 @@ def print_tables(done):
     for backbone, found in grid.items():
         _labelled(backbone, found)
         _unlabelled(backbone, found)
-    _both_backbones(grid)
+    _choice(done)
     _scanners(done)
     _rest(done)
 
@@ -69,25 +69,22 @@ def _unlabelled(backbone, found):
     records = [record for (_, k), record in sorted(found.items()) if k == 0]
     for seed, record in enumerate(records):
         told = f"estimate {record['estimate']}" if record["estimate"] else "accuracy cannot be estimated"
-        print(
-            f"\n{backbone}, no target labels, seed {seed}: {'refused' if record['refused'] else 'NOT refused'}, {told}; "
-            f"measured afterwards: accuracy {record['accuracy']:.3f}, AUROC {record['auto']:.3f} (kept {record['kept']})"
-        )
+        ended = "refused" if record["refused"] else "NOT refused"
+        print(f"\n{backbone}, no target labels, seed {seed}: {ended}, {told}; measured afterwards: accuracy "
+              f"{record['accuracy']:.3f}, AUROC {record['auto']:.3f} (kept {record['kept']})")  # fmt: skip
 
 
-def _both_backbones(grid):
-    """`backbone: auto` at the level of the ladder: of all backbones the one whose kept rung has the best evidence."""
-    if not grid:
-        return
-    print("\n### The better backbone by held-out evidence\n")
-    for k in sorted({k for found in grid.values() for _, k in found if k}):
-        picked = []
-        for seed in sorted({seed for found in grid.values() for seed, _ in found}):
-            here = [found[seed, k] for found in grid.values() if (seed, k) in found]
-            if len(here) == len(grid):
-                best = max(here, key=lambda r: r["rungs"][r["kept"]]["evidence"])
-                picked.append(best["auto"])
-        print(f"k = {k}: {_say(picked)}, {len(picked)} seeds")
+def _choice(done):
+    """`backbone: auto`."""
+    found = defaultdict(list)
+    for name, record in done.items():
+        if name.startswith("choice|"):
+            found[int(name.split("|")[2])].append(record)
+    if found:
+        print("\n### backbone: auto, strategy: auto\n")
+    for k, records in sorted(found.items()):
+        kept = [max(record["rows"], key=lambda name, rows=record["rows"]: rows[name][0]) for record in records]
+        print(f"k = {k}: {_say([r['auto'] for r in records])} over {len(records)} seeds; kept {', '.join(kept)}\n")
 
 
 def _scanners(done):

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -67,6 +68,8 @@ class Problem:
         device: Where networks run.
         watch: Where progress is told.
         kept: Features of the plain scans by the plain network that were looked at already; many rungs share them.
+        shown: What rungs made of the scans without any target label, by name; problems that differ in their target
+            labels only can share it.
     """
 
     classifier: SliceBagClassifier
@@ -80,6 +83,7 @@ class Problem:
     device: torch.device
     watch: Watch
     kept: dict[tuple[str, ...], Tensor] = field(default_factory=dict)
+    shown: dict[str, Any] = field(default_factory=dict)
 
     @property
     def labelled_rows(self) -> list[int]:

@@ -64,9 +64,20 @@ def _as_they_are(problem: Problem, truth: tuple[Side, Side]) -> Seen:
     )
 
 
+def _once(name: str, problem: Problem, show: Callable[[Problem, tuple[Side, Side]], Seen]) -> Trial:
+    """The trial of a rung; what it makes of the scans is made once."""
+    truth = sides(problem, MOST_SOURCE)
+    if name not in problem.shown:
+        problem.shown[name] = show(problem, truth)
+    return source_trial(name, problem.shown[name], problem, truth)
+
+
 def harmonise(problem: Problem) -> Trial:
     """Grey values of both sites brought to the source's standard (Nyul et al. 2000)."""
-    truth = sides(problem, MOST_SOURCE)
+    return _once("harmonise", problem, _harmonise)
+
+
+def _harmonise(problem: Problem, truth: tuple[Side, Side]) -> Seen:
     plain = problem.store
     standard = fit_harmonise("nyul", _spread(plain, truth[0].contents))
     store = SampleStore(plain.folder, plain.preparation.model_copy(update={"harmonise": standard}))
@@ -76,12 +87,15 @@ def harmonise(problem: Problem) -> Trial:
         problem.features(contents, "harmonised features", store=store)
         for contents in (truth[0].contents, truth[1].contents, problem.unlabelled)
     )
-    return source_trial("harmonise", Seen(fit, held, target, preparation=store.preparation), problem, truth)
+    return Seen(fit, held, target, preparation=store.preparation)
 
 
 def adabn(problem: Problem) -> Trial:
     """Batch norm's statistics of each site's own scans (Li et al. 2017), the source's for the fit."""
-    truth = sides(problem, MOST_SOURCE)
+    return _once("AdaBN", problem, _adabn)
+
+
+def _adabn(problem: Problem, truth: tuple[Side, Side]) -> Seen:
     theirs, ours = copy.deepcopy(problem.classifier), copy.deepcopy(problem.classifier)
     for classifier, contents in ((ours, truth[0].contents), (theirs, problem.unlabelled)):
         align_statistics(
@@ -102,12 +116,15 @@ def adabn(problem: Problem) -> Trial:
         )
     )
     state = {f"backbone.{name}": tensor.cpu() for name, tensor in theirs.backbone.state_dict().items()}
-    return source_trial("AdaBN", Seen(fit, held, target, state=state), problem, truth)
+    return Seen(fit, held, target, state=state)
 
 
 def scanner(problem: Problem) -> Trial:
     """Source scans as the target's scanner would show them; the head is fitted on these."""
-    truth = sides(problem, MOST_SOURCE)
+    return _once("scanner matched", problem, _scanner)
+
+
+def _scanner(problem: Problem, truth: tuple[Side, Side]) -> Seen:
     plain = problem.store
     found = fit_scanner(_spread(plain, truth[0].contents), _spread(plain, problem.unlabelled))
     key = hashlib.sha256(found.gain.tobytes() + found.curve.tobytes() + found.field.tobytes()).hexdigest()[:16]
@@ -116,7 +133,7 @@ def scanner(problem: Problem) -> Trial:
     derive(plain, contents, plain, names[0] + names[1], lambda one, n: found.apply(one, (problem.config.seed, n)))
     fit, held = (problem.features(renamed, "source through the target's scanner") for renamed in names)
     target = problem.features(problem.unlabelled, "target features")
-    return source_trial("scanner matched", Seen(fit, held, target), problem, truth)
+    return Seen(fit, held, target)
 
 
 def _spread(plain: SampleStore, contents: Sequence[str]) -> Iterator[Samples]:
