@@ -130,10 +130,21 @@ def build_cohort(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]
         notes.append(f"{unknown} rows name no patient: leakage between splits could not be checked for them")
     if left_out:
         notes.append(f"{len(left_out)} rows were left out because their series was refused")
+    if config.target_sites:
+        notes.append(_of_target(cases, classes, config.target_sites))
     unlabelled = sum(not case.labels and case.site not in config.target_sites for case in cases)
     if unlabelled:
         notes.append(f"{unlabelled} rows have no label and were not used")
     return Cohort(classes, cases, left_out, tuple(notes))
+
+
+def _of_target(cases: Sequence[Case], classes: Sequence[str], sites: Sequence[str]) -> str:
+    """What there is of the target beside its test rows."""
+    there = [case for case in cases if case.site in sites and case.split != "test"]
+    labels = Counter(label for case in there for label in case.labels)
+    shares = f" ({', '.join(f'{labels[name]} {name}' for name in classes)})" if labels else ""
+    known = sum(bool(case.labels) for case in there)
+    return f"target {', '.join(sites)}: {len(there)} scans that are not test rows, {known} of them labelled{shares}"
 
 
 def _of_sites(path: Path, rows: Sequence[LabelRow], config: Config) -> Sequence[LabelRow]:

@@ -45,3 +45,12 @@ def test_a_refusal_shows_rungs_and_no_figures(page):
     assert "✕ Refused" in found
     assert "stands first" in found
     assert "class by class" not in found
+
+
+def test_the_table_says_which_evidence_it_shows(page, monkeypatch):
+    assert "Agreement on target" in page("held-out source scans")
+    monkeypatch.setitem(RUNG, "held", None)
+    monkeypatch.setitem(RUNG, "measure", "AUROC")
+    found = page("labelled target scans")
+    assert "AUROC on target" in found
+    assert "on held source" not in found

@@ -188,3 +188,10 @@ def test_two_patients_of_each_class_one_a_side_are_trainable():
 def test_what_nothing_can_be_learned_from_is_refused(cases, classes, words):
     with pytest.raises(CohortError, match=words):
         check_trainable(make_cohort(*cases, classes=classes), Config())
+
+
+def test_the_reader_is_told_what_there_is_of_the_target(scans):
+    path, refs = scans([*ROWS, "e,,P5,far,train", "f,sick,P6,far,train", "g,sick,P7,far,test", "h,,P8,far,train"])
+    notes = cohort_of(path, refs, target_sites=("far",)).notes
+    assert "target far: 3 scans that are not test rows, 1 of them labelled (0 normal, 1 sick)" in notes
+    assert not [note for note in cohort_of(path, refs).notes if note.startswith("target")]
