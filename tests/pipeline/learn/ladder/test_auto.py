@@ -105,5 +105,7 @@ def test_a_second_run_computes_no_plain_features_again(labelled, tmp_path, monke
     monkeypatch.setattr(SliceBagClassifier, "features", never)
     monkeypatch.setattr("pipeline.learn.adapt.reference_statistics", lambda *_args, **_kwargs: ({}, {}))
     again = run(folder / "in" / "labels.csv", folder, name="again", time_budget=1e-9)
-    assert [row["decision"][:8] for row in again.rungs.values()][1:] == ["left out"] * (len(again.rungs) - 1)
+    later = [row["decision"] for name, row in again.rungs.items() if name != "recalibrate"][1:]
+    assert later
+    assert all(decision.startswith("left out for time") for decision in later)
     assert again.record["ladder"]["kept"] == next(iter(made.rungs))
