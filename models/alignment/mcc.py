@@ -18,7 +18,8 @@ def mcc_loss(logits: Tensor, temperature: float = TEMPERATURE) -> Tensor:
 
     **With two classes it degenerates**: there is one pair to confuse, so that the loss only asks for confident
     predictions, as entropy minimisation does, and where the target is imbalanced it may push the rare class out. It
-    helps with about five classes or more. A class whose probabilities all underflow adds nothing. Multi-label logits have no softmax and cannot be used.
+    helps with about five classes or more. A class whose probabilities all underflow adds nothing. Multi-label logits
+    have no softmax and cannot be used.
 
     Args:
         logits: Of unlabelled target scans, shape (B, L), L >= 2.

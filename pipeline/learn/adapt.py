@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from models.bundle import SETTINGS, Bundle, write_bundle
 from models.bundle import check_target as check_target_folder
@@ -22,18 +21,15 @@ from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set
 from pipeline.learn.plan import Plan, check_usable
 from pipeline.learn.predictions import class_thresholds, prediction_table
+from pipeline.learn.reference_scans import bundle_reference
 from pipeline.learn.train import Made, harmonised, train_best
 from pipeline.model_record import CHOSEN_ON, FORMAT, RANDOM_HEAD, ModelRecord
 from pipeline.prepare.cache import SampleStore, trim
-from pipeline.prepare.cohort import Case, targets
+from pipeline.prepare.cohort import targets
 from pipeline.provenance import versions
 from pipeline.shift.bcts import Calibration
-from pipeline.shift.encoder import Floats
-from pipeline.shift.reference import reference_statistics
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
-
-LEAST_BASIS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +159,7 @@ def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any
     plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
     known = [case for case in plan.cohort.cases if case.split != "test"]
     seen = training_set([case for case in known if case.labels or case.site in plan.config.target_sites])
-    texts, states = _reference(made, store, record, watch)
+    texts, states = bundle_reference(made, store, record, watch)
     texts |= {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: seen.to_json(),
@@ -173,47 +169,6 @@ def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any
     if made.random:
         states[RANDOM_HEAD] = made.random.head
     return write_bundle(target, texts, states)
-
-
-def _reference(
-    made: Made, store: SampleStore, record: ModelRecord, watch: Watch
-) -> tuple[dict[str, str], dict[str, dict[str, Tensor]]]:
-    """Reference statistics of scans that the model shows as it shows new ones; none where there are too few of these.
-
-    The cases stand with the logits that they had from models which had not seen them. A backbone that was trained on
-    them gives features that new scans do not have: then the target's scans without labels take their place.
-    """
-    cases, others = list(made.cases), _others(made)
-    held, basis = cases, others
-    logits: Floats | None = made.logits.numpy()
-    if made.tuned_on_cases and len(others) < LEAST_BASIS:
-        return {}, {}
-    if made.tuned_on_cases:
-        held, basis, logits = others, cases, None
-    elif len(others) < LEAST_BASIS:
-        first = set(sorted({case.patient for case in cases})[::2])
-        held, basis = [c for c in cases if c.patient in first], [c for c in cases if c.patient not in first]
-        logits = made.logits.numpy()[[case.patient in first for case in cases]]
-    store.fill([case.ref for case in (*held, *basis)])  # a rung may have another preparation, for some cases only
-    return reference_statistics(
-        made.plan.classifier,
-        store,
-        held,
-        basis,
-        record=record,
-        device=made.plan.device,
-        seed=made.plan.config.seed,
-        logits=logits,
-        watch=watch,
-    )
-
-
-def _others(made: Made) -> list[Case]:
-    """Scans of the same hospitals as the cases, without label or trained on, for the basis."""
-    keys, sites = {case.ref.key for case in made.cases}, {case.site for case in made.cases}
-    known = [case for case in made.plan.cohort.cases if case.split != "test" and case.site in sites]
-    targeted = made.plan.config.target_sites
-    return [case for case in known if case.ref.key not in keys and (case.labels or case.site in targeted)]
 
 
 def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], bundle: Bundle) -> tuple[Path, Path]:

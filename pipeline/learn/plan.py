@@ -187,13 +187,16 @@ def with_backbone(plan: "Plan", name: str) -> "Plan":
 
 def describe(plan: Plan) -> dict[str, Any]:
     """What `--dry-run` tells of a plan, without identity."""
+    chosen = f"{plan.config.backbone}, {plan.classifier.backbone.num_features} features"
+    if plan.config.backbone == AUTO:
+        chosen = "auto: those that have weights here are measured, the better of the best two is kept"
     return {
         "classes": ", ".join(plan.cohort.classes),
         "scans": plan.counts(),
         "left out": len(plan.cohort.left_out),
         "kind": f"{plan.preparation.kind}, {plan.preparation.modality}",
-        "backbone": f"{plan.config.backbone}, {plan.classifier.backbone.num_features} features",
-        "weights": plan.weights["origin"],
+        "backbone": chosen,
+        "weights": "of each backbone" if plan.config.backbone == AUTO else plan.weights["origin"],
         "strategy": f"{plan.config.strategy}: {', '.join(phase.name for phase in plan.phases) or 'a ladder of rungs'}",
         "device": str(plan.device),
         "notes": list(plan.cohort.notes),

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from pipeline.learn import adapt
+from pipeline.learn import reference_scans
 from pipeline.prepare.cohort import Case
 
 
@@ -40,8 +40,8 @@ def asked(monkeypatch):
             calls.append((held, basis, options["logits"]))
             return {"text": ""}, {}
 
-        monkeypatch.setattr(adapt, "reference_statistics", record)
-        texts, _ = adapt._reference(made, SimpleNamespace(fill=list), None, None)
+        monkeypatch.setattr(reference_scans, "reference_statistics", record)
+        texts, _ = reference_scans.bundle_reference(made, SimpleNamespace(fill=list), None, None)
         return calls, texts
 
     return ask
