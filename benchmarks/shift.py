@@ -247,7 +247,7 @@ def cells(bench):
 
     def grid(name, seed):
         for k in LABELS:
-            yield f"grid|{name}|{seed}|{k}", lambda: bench.grid(name, seed, k)
+            yield f"grid|{name}|{seed}|{k}", lambda k=k: bench.grid(name, seed, k)
 
     for name in BACKBONES:
         yield from grid(name, 0)
