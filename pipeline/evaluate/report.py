@@ -118,7 +118,8 @@ def write_adapt_report(
     """
     unmeasured = ladder is not None and "source" in ladder["measured_on"]
     if verdict.lower().startswith("refused"):
-        judged = Verdict("against", verdict)
+        headline, _, seen = verdict.partition(" Seen: ")
+        judged = Verdict("against", headline, (f"Seen: {seen}",) if seen else ())
     elif val_metrics is None or unmeasured:
         judged = Verdict("unclear", verdict)
     else:

@@ -41,8 +41,10 @@ def test_figures_of_labelled_target_scans_stand_as_such(page):
 
 
 def test_a_refusal_shows_rungs_and_no_figures(page):
-    found = page("held-out source scans", "Refused: bring labels.", measured=False)
+    found = page("held-out source scans", "Refused: bring labels. Seen: heads part.", measured=False)
     assert "✕ Refused" in found
+    assert '<p class="headline">Refused: bring labels.</p>' in found
+    assert "<li>Seen: heads part.</li>" in found
     assert "stands first" in found
     assert "class by class" not in found
 
