@@ -3,8 +3,8 @@
     SCANSHIFT_WEIGHTS=../shared/weights python benchmarks/shift.py out --tool ../shared/tools/make_hospital.py
 
 Finished cells are appended to out/results.jsonl and not run again; `--tables` prints what is there. The grid is every
-backbone, seed and number of target labels, for probes. Rungs that show every scan to the network anew (harmonise, AdaBN,
-scanner matched) are tried with seed 0 only, LP-FT on the target with squeezenet1_0 and seed 0, and each alignment loss
+backbone, seed and number of target labels, for probes. Rungs that show every scan to the network anew (harmonise,
+AdaBN, scanner matched) are tried with seed 0 only, LP-FT on the target with squeezenet1_0 and seed 0, and each alignment loss
 has rows of its own there, without target labels.
 """
 
