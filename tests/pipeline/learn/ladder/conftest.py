@@ -91,8 +91,9 @@ def make_problem(
         Preparation(kind="radiograph", modality="CR/DX", image_size=SIDE, slices=1, intensity="auto"),
     )
     asked = {"epochs": 1, "batch_size": 16, "precision": "float32", "learning_rate": 1e-4, "strategy": "auto"}
-    ours = [take(store, source, n, seed=seed, flipped=flipped) for n, seed in ((fit, 1), (held, 2))] if source else None
-    theirs = take(store, target, there, seed=3, share=share)
+    draw = 10 * fields.get("seed", 0)  # another seed, other patients
+    ours = [take(store, source, n, seed=draw + k, flipped=flipped) for n, k in ((fit, 1), (held, 2))] if source else []
+    theirs = take(store, target, there, seed=draw + 3, share=share)
     classifier = SliceBagClassifier(build_backbone(BACKBONE, seed=0), 2, pooling="mean", seed=0)
     known = ours[0] if ours else theirs
     align_statistics("adabn", classifier, store, known.contents, device=CPU, seed=0)
