@@ -4,8 +4,8 @@
 
 Finished cells are appended to out/results.jsonl and not run again; `--tables` prints what is there. The grid is every
 backbone, seed and number of target labels, for probes. Rungs that show every scan to the network anew (harmonise,
-AdaBN, scanner matched) are tried with seed 0 only, LP-FT on the target with squeezenet1_0 and seed 0, and each alignment loss
-has rows of its own there, without target labels.
+AdaBN, scanner matched) are tried with seed 0 only, LP-FT on the target with squeezenet1_0 and seed 0, and each
+alignment loss has rows of its own there, without target labels.
 """
 
 import argparse

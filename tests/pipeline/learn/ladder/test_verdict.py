@@ -34,7 +34,8 @@ def ended_on(name, value, *, measure="AUROC", there=None, home=None, source=True
 def needed(labels):
     """Only what is needed of a shift report; the labels to measure with are not those to learn from."""
     return SimpleNamespace(
-        labels_needed=[LabelsNeeded("accuracy", 700, "made up"), LabelsNeeded("learning", labels, "made up")]
+        test=SimpleNamespace(rejected=True),
+        labels_needed=[LabelsNeeded("accuracy", 700, "made up"), LabelsNeeded("learning", labels, "made up")],
     )
 
 
