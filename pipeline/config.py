@@ -88,6 +88,11 @@ class Config(BaseModel):
     def _augment_word(cls, value: object) -> object:
         return {True: "basic", False: "none"}[value] if isinstance(value, bool) else value
 
+    @field_validator("source_sites", "target_sites", mode="before")
+    @classmethod
+    def _one_site(cls, value: object) -> object:
+        return (value,) if isinstance(value, str) else value
+
     @model_validator(mode="after")
     def _check(self) -> "Config":
         if len(set(self.classes)) != len(self.classes):

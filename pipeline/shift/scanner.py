@@ -58,7 +58,8 @@ class Scanner:
         waves = np.fft.rfft2(images) * self.gain[_radius(side)]
         blurred: Floats = np.fft.irfft2(waves, s=(side, side))
         if self.noise > 0:
-            blurred += drawn.normal(0, self.noise, blurred.shape)
+            # the same for all channels of a slice: it was measured on their mean
+            blurred += drawn.normal(0, self.noise, (len(blurred), *[1] * (blurred.ndim > 3), side, side))
         return blurred.clip(0, 1)
 
     def _shade(self, images: Floats) -> Floats:

@@ -143,3 +143,7 @@ def test_a_configuration_cannot_be_changed():
 def test_the_error_is_one_of_pipelines():
     assert issubclass(ConfigError, PipelineError)
     assert issubclass(ConfigError, ValueError)
+
+
+def test_one_site_needs_no_brackets():
+    assert load_config(None, ["target_sites=nih"]).target_sites == ("nih",)

@@ -12,6 +12,7 @@ from pipeline.learn.ladder.tuned_rungs import Tuner
 
 LEAST_LABELS = 20
 LEAST_PATIENTS = 5
+CHANCE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,7 +131,7 @@ def _no_time(rung: Rung, tuner: Tuner, left: float) -> str:
 
 
 def _judge(found: Climb, rung: Rung, trial: Trial, seconds: float) -> None:
-    """Keep a rung that beats the one before it beyond noise."""
+    """Keep a rung that beats the one before it, and chance, beyond noise."""
     low, high = trial.evidence.interval
     held = trial.kept_agreement if trial.evidence.name == "agreement" else None
     row = Row(
@@ -149,11 +150,15 @@ def _judge(found: Climb, rung: Rung, trial: Trial, seconds: float) -> None:
         before = found.trial
         gain, gain_low = trial.evidence.beyond(before.evidence)
         decision = f"not shown better than {before.name}"
-        if gain_low > 0:
+        by_chance = trial.evidence.name == "AUROC" and low <= CHANCE  # a rung below chance by bad luck is easily beaten
+        better = gain_low > 0 and not by_chance
+        if gain_low > 0 and by_chance:
+            decision = f"not shown better than chance, though better than {before.name}"
+        elif better:
             decision = f"kept: better than {before.name} beyond noise"
         elif trial.uses_source and not before.uses_source and trial.evidence.below(before.evidence):
             decision = f"{HURT}: with the source's labels worse than {before.name} beyond noise"
-        row = replace(row, gain=gain, gain_low=gain_low, decision=decision, kept=gain_low > 0)
+        row = replace(row, gain=gain, gain_low=gain_low, decision=decision, kept=better)
     found.rows.append(row)
     found.trials[rung.name] = trial
     if row.kept:
