@@ -23,7 +23,8 @@ class Row:
         name, what: Of the rung.
         measure: `AUROC` on held-out target labels, or `agreement` without labels; empty where not tried.
         value, low, high: The measure with its 95 % interval.
-        gain, gain_low: Against the rung kept before, with its lower 95 % limit (one-sided).
+        gain, gain_low: Against the rung kept before, with its lower 95 % limit (one-sided); of agreement, what is lost
+            against held source scans counts.
         held: Agreement on held source scans, to compare with that on the target.
         decision: What became of it, and why.
         kept: Whether the ladder stood on it afterwards.
@@ -94,7 +95,8 @@ def unusable(target: Side | None) -> str:
 def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float, tune: bool = True) -> Climb:
     """Try the rungs.
 
-    With target labels that can judge, rungs are compared by AUROC on held-out target labels, else by agreement.
+    With target labels that can judge, rungs are compared by AUROC on held-out target labels, else by how
+    much agreement they lose from held source scans to the target.
 
     Args:
         shifted: Whether the target's scans were shown to differ from the source's.
@@ -148,7 +150,7 @@ def _judge(found: Climb, rung: Rung, trial: Trial, seconds: float) -> None:
         row = replace(row, decision="stands first", kept=True)
     else:
         before = found.trial
-        gain, gain_low = trial.evidence.beyond(before.evidence)
+        gain, gain_low = trial.claim.beyond(before.claim)
         decision = f"not shown better than {before.name}"
         by_chance = trial.evidence.name == "AUROC" and low <= CHANCE  # a rung below chance by bad luck is easily beaten
         better = gain_low > 0 and not by_chance

@@ -67,6 +67,18 @@ class Trial:
     preparation: Preparation | None = None
     uses_source: bool = False
 
+    @property
+    def claim(self) -> Evidence:
+        """What rungs are compared by: AUROC, or agreement on the target less that on held source scans treated alike.
+
+        A rung may make all views more alike, or less, wherever the scans come from; only what is lost on the way to the
+        target speaks of the target.
+        """
+        if self.evidence.name != "agreement" or self.kept_agreement is None:
+            return self.evidence
+        home = self.kept_agreement.value
+        return Evidence("agreement", self.evidence.value - home, self.evidence.replicates - home)
+
 
 def view_columns(widths: Sequence[int], seed: int) -> list[Tensor]:
     """Which features each view sees: one stage each, or quarters drawn at random where there are fewer than three."""

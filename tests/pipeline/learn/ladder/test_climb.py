@@ -58,6 +58,18 @@ def test_a_rung_is_kept_only_if_it_is_better_beyond_noise(climbed):
     assert found.trial.name == "better"
 
 
+def test_agreement_is_compared_by_what_it_loses_from_home(climbed):
+    def agreeing(name, there, home):
+        seen, held = Evidence("agreement", there, there + NOISE), Evidence("agreement", home, home + NOISE)
+        made = Trial(name=name, evidence=seen, model={}, agreement=seen, kept_agreement=held, uses_source=True)
+        return Rung(name, "made up", lambda _: made)
+
+    found = climbed(agreeing("first", 0.70, 0.85), agreeing("smoother", 0.74, 0.95), agreeing("nearer", 0.69, 0.75))
+    assert [row.kept for row in found.rows] == [True, False, True]
+    assert found.rows[1].gain == pytest.approx((0.74 - 0.95) - (0.70 - 0.85))
+    assert found.rows[2].gain == pytest.approx((0.69 - 0.75) - (0.70 - 0.85))
+
+
 def test_gains_are_against_the_rung_that_was_kept_not_the_one_before(climbed):
     found = climbed(rung("first", 0.7), rung("bad", 0.5), rung("middling", 0.65))
     assert found.kept == "first"
