@@ -3,6 +3,7 @@
 import contextlib
 import importlib
 import os
+import signal
 import subprocess
 import threading
 from typing import Any
@@ -47,7 +48,7 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
 
 
 def _interrupted(error: BaseException | None) -> bool:
-    """Whether an error followed from Ctrl-C, which ends the embedded server too, so that Prefect cannot reach it."""
+    """Whether an error followed from Ctrl-C."""
     while error is not None and not isinstance(error, KeyboardInterrupt):
         error = error.__context__
     return error is not None
@@ -63,6 +64,9 @@ def _start_server(keepers: list[subprocess.Popen[bytes]]) -> None:
         return
     from prefect.server.api.server import SubprocessASGIServer
 
+    # The server inherits this thread's mask. Ctrl-C reaches it too, and were it gone, the flow could not tell it that
+    # it was interrupted: Prefect's client would try again for more than a minute.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     server = SubprocessASGIServer()
     with contextlib.suppress(RuntimeError):
         server.start(timeout=120)

@@ -12,6 +12,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+from contextlib import closing
 
 import pytest
 
@@ -185,16 +186,16 @@ def test_ctrl_c_keeps_what_was_done(terminal, end_group, samples, new_bundle, tm
         end = time.monotonic() + 200
         while not ledger.exists() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
-        interrupted = time.monotonic()
         os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the embedded server gets it too
-        _, error = process.communicate(timeout=120)
-        took = time.monotonic() - interrupted
+        _, error = process.communicate(timeout=300)
     finally:
         end_group(process)
     assert process.returncode == 130, error
     assert error.splitlines()[-1].startswith("interrupted; what was done is kept")
     assert "Traceback" not in error
-    assert took < 30
+    with closing(sqlite3.connect(out / ".scanshift" / "prefect" / "prefect.db")) as database:
+        (state,) = database.execute("SELECT state_type FROM flow_run").fetchall()
+    assert state == ("CRASHED",)  # the server was still there to be told
     rows = (out / "scores.csv").read_text().count(",scored,")
     assert 2 <= rows < 24
     told = terminal.run(*arguments)
