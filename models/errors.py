@@ -38,3 +38,7 @@ class AdaptationRefusedError(ModelError, RuntimeError):
 
 class ScoreInputError(ModelError, ValueError):
     """Features or labels from which no transferability score can be computed."""
+
+
+class DetectorError(ModelError, ValueError):
+    """Normal slices that a detector cannot learn from, or stored findings that do not fit it."""
