@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from models.backbones import Backbone
+from models.errors import ModelError
 
 STRIP = 2048
 NOT_SUMS = (nn.BatchNorm2d, nn.LayerNorm, nn.ReLU, nn.ReLU6, nn.SiLU, nn.GELU, nn.Hardswish)
@@ -78,7 +79,12 @@ def stage_grids(backbone: Backbone, image_size: int) -> dict[str, Grid]:
     In a copy whose kernels are all alike and which has neither norm nor activation, the gradient of one cell spreads
     evenly over what the cell sees; its centre of mass is the cell's centre. Squeeze-and-excitation is left out, since
     it looks at the whole image.
+
+    Raises:
+        ModelError: If the network is not divided into stages, as timm's are not.
     """
+    if not backbone.stages:
+        raise ModelError(f"{backbone.name}: its stages are not known, which detectors need; take one of torchvision's")
     probe = _evened(backbone)
     strip = torch.ones(1, 3, STRIP, backbone.min_size, requires_grad=True)  # long, so that no cell sees its ends
     plain = torch.zeros(1, 3, image_size, image_size)

@@ -60,7 +60,7 @@ class Detector(nn.Module):
         image_size: Side S of the slices in pixels.
         stages: Stages whose maps are used, from stem to top; empty takes the detector's own choice by `strides`.
         seed: Of everything random.
-        bfloat16: Whether the backbone runs in mixed precision, in fitting and in scoring alike.
+        reduced: Whether the backbone runs in bfloat16, in fitting and in scoring alike.
 
     Attributes:
         strides: Strides of the stages used by default: the last stage of each.
@@ -76,11 +76,11 @@ class Detector(nn.Module):
         image_size: int,
         stages: tuple[str, ...] = (),
         seed: int = 0,
-        bfloat16: bool = False,
+        reduced: bool = False,
     ) -> None:
         super().__init__()
         self.backbone = backbone.eval().requires_grad_(False).to(memory_format=torch.channels_last)
-        self.image_size, self.seed, self.bfloat16 = image_size, seed, bfloat16
+        self.image_size, self.seed, self.reduced = image_size, seed, reduced
         self.grids: dict[str, Grid] = stage_grids(backbone, image_size)
         self.stages = stages or default_stages(self.grids, self.strides)
         self.register_buffer("input_mean", torch.tensor(backbone.mean).view(1, 3, 1, 1), persistent=False)
@@ -119,7 +119,7 @@ class Detector(nn.Module):
 
     def mixed(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         """Autocast to bfloat16 if the detector was made so."""
-        return torch.autocast(device.type, dtype=torch.bfloat16) if self.bfloat16 else contextlib.nullcontext()
+        return torch.autocast(device.type, dtype=torch.bfloat16) if self.reduced else contextlib.nullcontext()
 
     def fit(self, normals: Normals, *, report: Report | None = None) -> None:
         """Learn what is normal. The module and the slices' batches are on one device (`self.input_mean.device`).
@@ -150,4 +150,4 @@ def default_stages(grids: Mapping[str, Grid], strides: tuple[int, ...]) -> tuple
     """The last stage of each stride; where none has it, as after a cut, it is left out, but one is always kept."""
     last = {round(grid.step): name for name, grid in grids.items()}
     found = tuple(last[stride] for stride in strides if stride in last)
-    return found or (next(reversed(grids)),)
+    return found or (list(grids)[-1],)
