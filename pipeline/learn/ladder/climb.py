@@ -7,7 +7,7 @@ from typing import Any
 
 from pipeline.learn.ladder.problem import Problem, Side
 from pipeline.learn.ladder.rungs import HURT, Rung, rungs
-from pipeline.learn.ladder.trial import Trial
+from pipeline.learn.ladder.trial import LOST_AGREEMENT, Trial
 from pipeline.learn.ladder.tuned_rungs import Tuner
 
 LEAST_LABELS = 20
@@ -96,7 +96,9 @@ def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float,
     """Try the rungs.
 
     With target labels that can judge, rungs are compared by AUROC on held-out target labels, else by how
-    much agreement they lose from held source scans to the target.
+    much agreement they lose from held source scans to the target. Where the rung that this ends on loses too much to be
+    trusted and another does not, the ladder stands on the one that loses least: noise may hide which of two is better,
+    and still show that one will do.
 
     Args:
         shifted: Whether the target's scans were shown to differ from the source's.
@@ -121,7 +123,20 @@ def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float,
         problem.watch.note(
             f"rung {rung.name}: {trial.evidence.name} {trial.evidence.value:.3f}, {found.rows[-1].decision}"
         )
+    if shifted and problem.target is None:
+        _trust(found)
     return found
+
+
+def _trust(found: Climb) -> None:
+    lost = {name: trial.lost for name, trial in found.trials.items() if trial.lost is not None}
+    surest = min(lost, key=lambda name: lost[name])
+    if lost[found.kept] <= LOST_AGREEMENT or lost[surest] > LOST_AGREEMENT:
+        return
+    at = next(n for n, row in enumerate(found.rows) if row.name == surest)
+    decision = f"kept: loses the least agreement, and {found.kept} too much"
+    found.rows[at] = replace(found.rows[at], decision=decision, kept=True)
+    found.kept = surest
 
 
 def _no_time(rung: Rung, tuner: Tuner, left: float) -> str:

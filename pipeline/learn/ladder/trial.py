@@ -14,6 +14,7 @@ from pipeline.learn.ladder.problem import Problem, Side
 from pipeline.prepare.samples import Preparation
 
 LEAST_VIEWS = 3
+LOST_AGREEMENT = 0.1
 SPLITS = 4
 
 
@@ -78,6 +79,16 @@ class Trial:
             return self.evidence
         home = self.kept_agreement.value
         return Evidence("agreement", self.evidence.value - home, self.evidence.replicates - home)
+
+    @property
+    def lost(self) -> float | None:
+        """Agreement on held source scans less that on the target; None for rungs that do not learn from source labels.
+
+        Up to 0.1 of the rank correlation is what views lose on other scans of one hospital too.
+        """
+        if self.agreement is None or self.kept_agreement is None:
+            return None
+        return self.kept_agreement.value - self.agreement.value
 
 
 def view_columns(widths: Sequence[int], seed: int) -> list[Tensor]:

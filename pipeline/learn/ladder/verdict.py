@@ -3,10 +3,9 @@
 from dataclasses import dataclass
 
 from pipeline.learn.ladder.climb import LEAST_LABELS, Climb
+from pipeline.learn.ladder.trial import LOST_AGREEMENT
 from pipeline.shift.labels_needed import LabelsNeeded
 from pipeline.shift.measure import ShiftReport
-
-LOST_AGREEMENT = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +54,8 @@ def judge(found: Climb, shift: ShiftReport | None, *, shifted: bool, wanting: st
             f"Kept: {found.kept}. No shift was shown between source and target, which does not prove that there is "
             f"none; accuracy on the target was not measured: {wanting}.",
         )
-    lost = trial.kept_agreement.value - trial.agreement.value
     told = f"{trial.agreement.value:.2f} on the target's scans, {trial.kept_agreement.value:.2f} on held source scans"
-    if lost <= LOST_AGREEMENT:
+    if trial.lost is not None and trial.lost <= LOST_AGREEMENT:
         return Judgement(
             "",
             True,

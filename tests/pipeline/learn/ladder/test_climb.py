@@ -34,9 +34,9 @@ def climbed(problem_of, tmp_path, monkeypatch):
     """Climbs rungs that are given instead of the problem's own; a scan takes a second to train on."""
     monkeypatch.setattr(Tuner, "seconds", lambda _self, scans: float(scans))
 
-    def run(*given, seconds=math.inf):
+    def run(*given, seconds=math.inf, labelled=20):
         monkeypatch.setattr(module, "rungs", lambda *_args, **_kwargs: list(given))
-        problem = problem_of(None, Hospital("b"), there=20, labelled=20)
+        problem = problem_of(None, Hospital("b"), there=20, labelled=labelled)
         return climb(problem, shifted=True, checkpoints=tmp_path / "x.pt", seconds=seconds)
 
     return run
@@ -58,16 +58,35 @@ def test_a_rung_is_kept_only_if_it_is_better_beyond_noise(climbed):
     assert found.trial.name == "better"
 
 
-def test_agreement_is_compared_by_what_it_loses_from_home(climbed):
-    def agreeing(name, there, home):
-        seen, held = Evidence("agreement", there, there + NOISE), Evidence("agreement", home, home + NOISE)
-        made = Trial(name=name, evidence=seen, model={}, agreement=seen, kept_agreement=held, uses_source=True)
-        return Rung(name, "made up", lambda _: made)
+def agreeing(name, there, home, own_noise=0.0):
+    noise = NOISE + own_noise * np.random.default_rng(len(name)).normal(size=1000)
+    seen, held = Evidence("agreement", there, there + noise), Evidence("agreement", home, home + noise)
+    made = Trial(name=name, evidence=seen, model={}, agreement=seen, kept_agreement=held, uses_source=True)
+    return Rung(name, "made up", lambda _: made)
 
+
+def test_agreement_is_compared_by_what_it_loses_from_home(climbed):
     found = climbed(agreeing("first", 0.70, 0.85), agreeing("smoother", 0.74, 0.95), agreeing("nearer", 0.69, 0.75))
     assert [row.kept for row in found.rows] == [True, False, True]
     assert found.rows[1].gain == pytest.approx((0.74 - 0.95) - (0.70 - 0.85))
     assert found.rows[2].gain == pytest.approx((0.69 - 0.75) - (0.70 - 0.85))
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "kept"),
+    [
+        (0.70, 0.79, "second"),  # 0.15 lost, which is too much, against 0.06
+        (0.78, 0.79, "first"),  # 0.07 lost will do
+        (0.70, 0.72, "first"),  # neither will do: nothing is gained by another name
+    ],
+)
+def test_without_labels_a_rung_that_will_do_goes_before_one_that_will_not(climbed, first, second, kept):
+    found = climbed(agreeing("first", first, 0.85), agreeing("second", second, 0.85, own_noise=0.1), labelled=0)
+    assert found.rows[1].gain_low < 0  # noise hides which is better
+    assert found.kept == kept
+    assert found.rows[1].kept == (kept == "second")
+    if kept == "second":
+        assert found.rows[1].decision == "kept: loses the least agreement, and first too much"
 
 
 def test_gains_are_against_the_rung_that_was_kept_not_the_one_before(climbed):
