@@ -7,12 +7,14 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline.decide.policy import parse_policy
 from pipeline.errors import ConfigError
 
 Task = Literal["multiclass", "multilabel", "one_class"]
 Precision = Literal["auto", "float32", "bfloat16"]
 IntensityRule = Literal["auto", "window", "percentile"]
 HarmoniseRule = Literal["none", "nyul", "histogram"]
+CropRule = Literal["none", "foreground"]
 AugmentPolicy = Literal["none", "basic", "scanner", "strong"]
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
 Name = Annotated[str, Field(min_length=1, pattern=r"^[^|,;\r\n\t]+$")]
@@ -38,6 +40,7 @@ class Config(BaseModel):
         time_budget: Minutes that `strategy: auto` may spend; what does not fit is left out and listed.
         image_size: Side in pixels of the square that the network sees.
         slices: Number of slabs that a volume is averaged into along its slice axis.
+        crop: `foreground` leaves flat borders out, such as collimator shutters and air; `none` takes the whole image.
         intensity: How grey values become 0..1: `window` (the header's, or HU for CT), `percentile`, or `auto`.
         window: Fixed lowest and highest value (HU for CT), instead of a rule.
         augment: How training images are varied: `none`, `basic` (small shifts, rotation, zoom, contrast), `scanner`
@@ -50,6 +53,8 @@ class Config(BaseModel):
         device: `auto`, `cpu`, `cuda` or `cuda:N`.
         precision: `auto` (training in bfloat16 where the device has it), `float32` or `bfloat16`.
         sensitivity_target: Share of abnormal validation scans that the threshold must find.
+        policy: How the decision threshold is chosen, such as `false_alarm=0.05`, `sensitivity=0.9`, `capacity=20/200`
+            or `cost=10@0.05`; empty takes `false_alarm=0.05` for `one_class`, else `sensitivity_target`.
         engine: How scoring runs the network.
     """
 
@@ -70,6 +75,7 @@ class Config(BaseModel):
     time_budget: float = Field(default=30.0, gt=0, le=10_000)
     image_size: int = Field(default=224, ge=32, le=1024)
     slices: int = Field(default=24, ge=1, le=256)
+    crop: CropRule = "none"
     intensity: IntensityRule = "auto"
     window: tuple[float, float] | None = None
     augment: AugmentPolicy = "basic"
@@ -81,6 +87,7 @@ class Config(BaseModel):
     device: str = Field(default="auto", pattern=DEVICE)
     precision: Precision = "auto"
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
+    policy: str = ""
     engine: Literal["eager"] = "eager"
 
     @field_validator("augment", mode="before")
@@ -92,6 +99,11 @@ class Config(BaseModel):
     @classmethod
     def _one_site(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
+
+    @field_validator("policy")
+    @classmethod
+    def _policy(cls, value: str) -> str:
+        return parse_policy(value).text if value else value
 
     @model_validator(mode="after")
     def _check(self) -> "Config":

@@ -76,6 +76,14 @@ class CohortError(PipelineError, ValueError):
     """Scans and labels from which nothing can be learned or measured, such as one class only."""
 
 
+class MapError(PipelineError, ValueError):
+    """A heat-map that does not fit its scan, is not finite, or cannot be written as asked for."""
+
+
+class PolicyError(PipelineError, ValueError):
+    """A decision policy that cannot be read, or scores from which it cannot be met."""
+
+
 class ShiftError(PipelineError, ValueError):
     """Scans between which no shift can be measured, such as features that are not finite."""
 
