@@ -1,10 +1,12 @@
 """From predictions to metrics.json."""
 
 from collections.abc import Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import numpy as np
 
+from pipeline.evaluate.detection import Promise, detection_record, detection_statistics
 from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
 from pipeline.evaluate.groups import Scope, group_scopes, whole, worst_group
 from pipeline.evaluate.intervals import LEVEL
@@ -28,6 +30,7 @@ def measure(
     thresholds: Mapping[str, float],
     anomaly_threshold: float,
     *,
+    promise: Promise | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -37,21 +40,29 @@ def measure(
         table: Labels and predictions.
         thresholds: Class name to the probability from which it is called.
         anomaly_threshold: Anomaly score from which a scan is called abnormal.
+        promise: What the policy says of the false-alarm rate, for `one_class`; None where it says nothing.
         resamples: Bootstrap resamples of the patients, shared by all numbers.
         seed: Seed of the resamples.
     """
     scopes = {(): whole(table)} | group_scopes(table)
     right = right_rows(table, dict(thresholds), anomaly_threshold)
     patients = int(table.patient_index.max()) + 1
-    statistics = [s for scope in scopes.values() for s in _statistics(table, scope, thresholds, right)]
+    of_scopes = [_statistics(table, scope, thresholds, right) for scope in scopes.values()]
+    if table.task == "one_class":
+        for scope, more in zip(scopes.values(), of_scopes, strict=True):
+            more.extend(detection_statistics(table, scope, anomaly_threshold))
+    statistics = [s for several in of_scopes for s in several]
     statistics.append(_anomaly(table, anomaly_threshold))
     if table.random_probability is not None:
         statistics.append(worth_of_pretraining(table, table.random_probability))
-    found = estimate(statistics, patients=patients, rows=table.n, resamples=resamples, seed=seed)
+    found = iter(estimate(statistics, patients=patients, rows=table.n, resamples=resamples, seed=seed))
 
     groups: dict[str, dict[str, Any]] = {column: {} for column in table.groups}
-    for place, (key, scope) in enumerate(scopes.items()):
-        record = _record(table, scope, thresholds, found[2 * place] | found[2 * place + 1])
+    for (key, scope), several in zip(scopes.items(), of_scopes, strict=True):
+        numbers = {name: number for each in islice(found, len(several)) for name, number in each.items()}
+        record = _record(table, scope, thresholds, numbers)
+        if table.task == "one_class":
+            detection_record(record, table, scope, numbers, anomaly_threshold, promise)
         if key:
             groups[key[0]][key[1]] = record
         else:
@@ -59,7 +70,7 @@ def measure(
     for stage, probability in (("before", table.uncalibrated), ("after", table.probability)):
         curve = [] if table.task == "one_class" else reliability_curve(claims(table, probability))
         metrics["calibration"].setdefault("curve", {})[stage] = curve
-    rest = found[2 * len(scopes) :]
+    rest = list(found)
     anomaly = {name[-1]: number for name, number in rest[0].items()}
     support = {"support": int(table.abnormal.sum()), "n": table.n, "threshold": anomaly_threshold}
     interval = {"method": METHOD, "resamples": resamples, "unit": "patient", "level": LEVEL, "seed": seed}
@@ -78,7 +89,7 @@ def measure(
 
 def _statistics(
     table: PredictionTable, scope: Scope, thresholds: Mapping[str, float], right: Flags | None
-) -> Sequence[Statistic]:
+) -> list[Statistic]:
     """Two statistics of a scope: classes with their mean, and accuracy with calibration."""
     patient = table.patient_index
     patients = int(patient.max()) + 1
@@ -94,6 +105,7 @@ def _statistics(
                 patient=patient[rows],
                 patients=patients,
                 threshold=thresholds.get(name),
+                decided=None if table.called is None else table.called[rows],
             )
         )
     return [with_macro(parts, patients), accuracy_and_calibration(table, right, scope.rows)]
@@ -108,6 +120,7 @@ def _anomaly(table: PredictionTable, threshold: float) -> Statistic:
         patient=patient,
         patients=int(patient.max()) + 1,
         threshold=threshold,
+        decided=table.called,
     )
 
 
@@ -159,6 +172,7 @@ def _confusion(table: PredictionTable) -> dict[str, Any]:
 
 def _disagreement(table: PredictionTable, threshold: float) -> dict[str, Any]:
     """Scans where the most probable class and the decision differ on normal or not."""
-    differ = (table.anomaly_score >= threshold) != (table.probability.argmax(axis=1) != 0)
-    definition = "scans where (anomaly score >= threshold) and (most probable class is not the first) differ"
+    differ = table.decided(threshold) != (table.probability.argmax(axis=1) != 0)
+    decision = "anomaly score >= threshold" if table.called is None else "the decision is anomaly"
+    definition = f"scans where ({decision}) and (most probable class is not the first) differ"
     return {"n": int(differ.sum()), "of": table.n, "definition": definition}

@@ -17,6 +17,7 @@ def one_versus_rest(
     patient: Indices,
     patients: int,
     threshold: float | None,
+    decided: Flags | None = None,
 ) -> Statistic:
     """The seven class metrics as functions of patient weights.
 
@@ -27,26 +28,27 @@ def one_versus_rest(
         patient: Patient of each row, shape (n,), numbered from 0 over the whole table.
         patients: P, the number of patients of the whole table.
         threshold: A row is called positive where score >= threshold; None leaves the called metrics undefined.
+        decided: Which rows are called positive, shape (n,), where the threshold does not say it exactly.
     """
     ranked = rank_scores(score, positive, patient)
-    called = score >= (np.inf if threshold is None else threshold)
+    called = score >= (np.inf if threshold is None else threshold) if decided is None else decided
+    undecided = threshold is None and decided is None
     cells = sum_by_patient(count_cells(positive, called), patient, patients)
 
     def compute(weights: Floats) -> Floats:
         counts = cells @ weights
-        if threshold is None:
+        if undecided:
             counts = np.full_like(counts, np.nan)
         return np.vstack([ranking_areas(ranked, weights), count_metrics(counts)])
 
-    missing = _missing(positive, called, threshold)
+    missing = _missing(positive, called, "no threshold for this class" if undecided else "")
     units = _units(positive, called, patient)
     quantities = tuple(Quantity((*name, m), missing[m], units.get(m, 0)) for m in METRICS)
     return Statistic(quantities, np.unique(patient), compute)
 
 
-def _missing(positive: Flags, called: Flags, threshold: float | None) -> dict[str, str]:
-    """Why each metric would have no value."""
-    needs_threshold = "no threshold for this class" if threshold is None else ""
+def _missing(positive: Flags, called: Flags, needs_threshold: str) -> dict[str, str]:
+    """Why each metric would have no value; `needs_threshold` where nothing says what is called."""
     no_positive = "" if positive.any() else "no positive rows"
     no_negative = "" if not positive.all() else "no negative rows"
     return {

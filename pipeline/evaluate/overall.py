@@ -12,7 +12,7 @@ ACCURACY = {
     "multiclass": "share of scans whose most probable class is the label",
     "multilabel": "share of scans for which every finding is called right: probability >= threshold if and only "
     "if the label has it",
-    "one_class": "share of scans for which anomaly score >= threshold if and only if the label is not normal",
+    "one_class": "share of scans that are called abnormal if and only if the label is not normal",
 }
 NOT_A_PROBABILITY = "the one-class score is a rank among normals, not a probability"
 NO_THRESHOLD = "a class has no threshold"
@@ -24,7 +24,7 @@ def right_rows(table: PredictionTable, thresholds: dict[str, float], anomaly_thr
         top = table.probability.argmax(axis=1)
         return np.asarray(np.take_along_axis(table.truth, top[:, None], axis=1)[:, 0] == 1)
     if table.task == "one_class":
-        return np.asarray((table.anomaly_score >= anomaly_threshold) == table.abnormal)
+        return np.asarray(table.decided(anomaly_threshold) == table.abnormal)
     findings = table.classes[1:]
     if not all(name in thresholds for name in findings):
         return None

@@ -28,6 +28,9 @@ class PredictionTable:
         groups: Column name to n values, such as `{"site": ("north", ...)}`.
         random_probability: Probabilities of the same head on randomly initialised weights, shape (n, L).
         random_reason: Why `random_probability` is absent.
+        labels: `one_class`: each scan's label as labels.csv has it, several separated by `|`; empty elsewhere.
+        called: Whether a scan is called abnormal, shape (n,), where something other than a threshold on
+            `anomaly_score` decides, as an exact conformal p-value does; None where the threshold does.
     """
 
     classes: tuple[str, ...]
@@ -40,6 +43,8 @@ class PredictionTable:
     groups: dict[str, tuple[str, ...]]
     random_probability: Floats | None = None
     random_reason: str = ""
+    labels: tuple[str, ...] = ()
+    called: Flags | None = None
 
     def __post_init__(self) -> None:
         shape = (len(self.patient), len(self.classes))
@@ -56,6 +61,8 @@ class PredictionTable:
             if table.shape != shape:
                 raise CohortError(f"{name}: shape {table.shape}, expected {shape} (rows, classes)")
         columns = {"anomaly_score": len(self.anomaly_score)} | {c: len(v) for c, v in self.groups.items()}
+        columns |= {"labels": len(self.labels)} if self.labels else {}
+        columns |= {} if self.called is None else {"called": len(self.called)}
         for name, rows in columns.items():
             if rows != shape[0]:
                 raise CohortError(f"{name}: {rows} rows, expected {shape[0]}")
@@ -86,3 +93,14 @@ class PredictionTable:
     def abnormal(self) -> Flags:
         """Whether a scan has any class but the first, shape (n,)."""
         return np.asarray(self.truth[:, 1:].any(axis=1))
+
+    @property
+    def findings(self) -> dict[str, Flags]:
+        """Which rows have each label but the normal one, shape (n,) each, by name; empty without `labels`."""
+        each = [set(cell.split("|")) for cell in self.labels]
+        names = sorted(set[str]().union(*each) - {self.classes[0], ""})
+        return {name: np.array([name in row for row in each]) for name in names}
+
+    def decided(self, threshold: float) -> Flags:
+        """Which scans are called abnormal, shape (n,): `called` where it is given, else anomaly score >= threshold."""
+        return np.asarray(self.anomaly_score >= threshold) if self.called is None else self.called

@@ -1,13 +1,16 @@
 """Logits of labelled cases, and the table that evaluation starts from."""
 
 from collections.abc import Mapping, Sequence
+from typing import Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from models.classifier import SliceBagClassifier
 from pipeline.config import Task
-from pipeline.evaluate.predictions import PredictionTable
+from pipeline.errors import CohortError
+from pipeline.evaluate.predictions import Flags, Floats, PredictionTable
 from pipeline.evaluate.thresholds import threshold_at_sensitivity
 from pipeline.learn.features import extract
 from pipeline.learn.objective import anomaly_score, probabilities
@@ -15,6 +18,8 @@ from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case, targets
 from pipeline.watch import Watch
 from pipeline.workspace import pseudonym
+
+ANOMALY = "anomaly"
 
 
 def predict_logits(
@@ -65,6 +70,57 @@ def prediction_table(
         groups=_groups(cases),
         random_probability=None if random is None else random.double().numpy(),
         random_reason=random_reason,
+    )
+
+
+class Scale(Protocol):
+    """What turns a detector's raw scores into anomaly scores."""
+
+    def score01(self, raw: Floats) -> Floats:
+        """Raw scores (n,) to 0..1, strictly increasing."""
+
+
+def detection_table(
+    cases: Sequence[Case],
+    raw: Floats,
+    scale: Scale,
+    called: Flags | None,
+    key: bytes,
+    *,
+    normal: str,
+) -> PredictionTable:
+    """Join labels and what a detector says, for `one_class`; patients become pseudonyms under the workspace's key.
+
+    Classes are the normal one and "anomaly", their columns 1 - anomaly score and anomaly score. The score is a rank
+    among normals, so there is nothing to calibrate: `uncalibrated` is the same.
+
+    Args:
+        cases: Labelled cases; every label but `normal` counts as anomaly.
+        raw: Raw scores, shape (n,); higher is less normal.
+        scale: From raw to anomaly scores.
+        called: What the policy decides, shape (n,), or None where it is a threshold on the anomaly score.
+        normal: Name of the normal class.
+
+    Raises:
+        CohortError: If scores and cases do not fit together, or a score is not finite.
+    """
+    if raw.shape != (len(cases),) or not np.isfinite(raw).all():
+        raise CohortError(f"raw scores: shape {raw.shape}, expected ({len(cases)},), all of them finite")
+    score = np.asarray(scale.score01(raw), dtype=np.float64)
+    abnormal = np.array([any(label != normal for label in case.labels) for case in cases])
+    probability = np.stack([1 - score, score], axis=1)
+    return PredictionTable(
+        classes=(normal, ANOMALY),
+        task="one_class",
+        truth=np.stack([~abnormal, abnormal], axis=1).astype(np.int8),
+        probability=probability,
+        uncalibrated=probability,
+        anomaly_score=score,
+        patient=tuple(pseudonym(key, case.patient) for case in cases),
+        groups=_groups(cases),
+        random_reason="a detector is fitted on normals alone, there is no head to compare",
+        labels=tuple("|".join(case.labels) for case in cases),
+        called=called,
     )
 
 
