@@ -40,7 +40,7 @@ class Config(BaseModel):
         time_budget: Minutes that `strategy: auto` may spend; what does not fit is left out and listed.
         image_size: Side in pixels of the square that the network sees.
         slices: Number of slabs that a volume is averaged into along its slice axis.
-        crop: `foreground` leaves flat borders out, such as collimator shutters and air; `none` takes the whole image.
+        crop: `foreground` leaves dark flat borders out (shutters, air); `none` takes the whole image.
         intensity: How grey values become 0..1: `window` (the header's, or HU for CT), `percentile`, or `auto`.
         window: Fixed lowest and highest value (HU for CT), instead of a rule.
         augment: How training images are varied: `none`, `basic` (small shifts, rotation, zoom, contrast), `scanner`

@@ -15,7 +15,7 @@ from pipeline.errors import ScanError
 from pipeline.ingest.archives import trim_archives
 from pipeline.ingest.find import OWN_FOLDER
 from pipeline.ingest.read import read_scan
-from pipeline.prepare.samples import Preparation, Sample, prepare
+from pipeline.prepare.samples import Preparation, prepare
 from pipeline.scan import SeriesRef
 from pipeline.workspace import whole_file
 
@@ -59,13 +59,13 @@ class SampleStore:
             os.utime(path)
             return
         if self.preparation.harmonise is None:
-            sample = prepare(read_scan(ref), self.preparation)
+            slices = prepare(read_scan(ref), self.preparation).slices
         else:
             plain = SampleStore(self.folder, self.preparation.plain())
             plain.add(ref)
-            sample = Sample(self.preparation.harmonise.apply(plain.load(ref.key)))
+            slices = self.preparation.harmonise.apply(plain.load(ref.key))
         with whole_file(path, mode="wb", synced=False) as file:
-            np.save(file, sample.slices, allow_pickle=False)
+            np.save(file, slices, allow_pickle=False)
 
     def fill(self, refs: Sequence[SeriesRef], progress: Callable[[int], None] | None = None) -> Mapping[str, str]:
         """Prepare many series; one that cannot be read stops nothing.

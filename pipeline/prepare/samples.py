@@ -13,11 +13,13 @@ from pydantic import BaseModel, ConfigDict
 from torch import Tensor
 from torch.nn import functional
 
-from pipeline.config import IntensityRule
+from pipeline.config import CropRule, IntensityRule
 from pipeline.errors import Reason, ScanError
+from pipeline.prepare.crop import foreground, whole
 from pipeline.prepare.harmonise import Harmonise
 from pipeline.prepare.intensity import value_range
-from pipeline.prepare.orient import to_lps
+from pipeline.prepare.orient import Turn, lps_turn
+from pipeline.prepare.way_back import Layout
 from pipeline.scan import Kind, Scan, modality_group
 
 VERSION = 2  # raised whenever the same settings would give other pixels
@@ -35,6 +37,7 @@ class Preparation(BaseModel):
         slices: Most slices N of a bag; thicker stacks are averaged into N slabs, so that no slice is skipped.
         intensity, window: See `pipeline.prepare.intensity.value_range`.
         harmonise: The standard that grey values are brought to, as the last step; None leaves them.
+        crop: `foreground` leaves dark flat borders out, see `pipeline.prepare.crop`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -46,14 +49,16 @@ class Preparation(BaseModel):
     intensity: IntensityRule
     window: tuple[float, float] | None = None
     harmonise: Harmonise | None = None
+    crop: CropRule = "none"
 
     def digest(self) -> str:
         """A short hash of the settings and of this module's version, for cache keys.
 
-        Without harmonisation the hash is that of the other settings alone, so that caches and bundles from before
-        there was any stay valid.
+        Without harmonisation or crop the hash is that of the other settings alone, so that caches and bundles from
+        before there was any stay valid.
         """
-        text = self.model_dump_json(exclude={"harmonise"} if self.harmonise is None else None)
+        unset = {name for name, off in (("harmonise", self.harmonise is None), ("crop", self.crop == "none")) if off}
+        text = self.model_dump_json(exclude=unset)
         return hashlib.sha256(f"{VERSION}|{text}".encode()).hexdigest()[:16]
 
     def plain(self) -> "Preparation":
@@ -68,9 +73,11 @@ class Sample:
     Attributes:
         slices: Grey or colour slices, shape (N, C, S, S), C = 1 or 3, uint16, 0..65535 for 0..1. Sixteen bits
             keep every grey level of 12-bit detectors at half the memory of float32.
+        layout: Where they lie in the scan.
     """
 
     slices: npt.NDArray[np.uint16]
+    layout: Layout
 
 
 def check_applicable(scan: Scan, preparation: Preparation) -> None:
@@ -87,29 +94,48 @@ def check_applicable(scan: Scan, preparation: Preparation) -> None:
 
 
 def prepare(scan: Scan, preparation: Preparation) -> Sample:
-    """Orient, scale, resize, slice and harmonise a scan.
+    """Orient, crop, scale, resize, slice and harmonise a scan.
 
-    Volumes are turned to patient axes (slices axial, patient's left on the right of the image); every slice is
-    resized to S x S with antialiasing; volumes of more than N slices are averaged into N slabs.
+    Volumes are turned to patient axes (slices axial, patient's left on the right of the image) and cropped if asked
+    for; every slice is resized to S x S with antialiasing; volumes of more than N slices are averaged into N slabs.
 
     Raises:
         ScanError: `NOT_APPLICABLE` for another kind or modality, `NO_CONTRAST` for a constant image.
     """
     check_applicable(scan, preparation)
     low, high = value_range(scan, preparation.intensity, preparation.window)
-    voxels = to_lps(scan) if scan.geometry == "patient" else scan.voxels
+    layout = _lay_out(scan, preparation, low, high)
+    voxels = layout.cut(scan.voxels)
     if voxels.ndim == 3:
         voxels = voxels[..., None]
     stack = np.transpose(voxels, (2, 3, 1, 0))
     resized = [
-        _resize(torch.from_numpy(np.ascontiguousarray(stack[n : n + CHUNK])), preparation.image_size, low, high)
+        _resize(torch.from_numpy(np.ascontiguousarray(stack[n : n + CHUNK])), layout.size, low, high)
         for n in range(0, len(stack), CHUNK)
     ]
     slices = torch.cat(resized)
-    if len(slices) > preparation.slices:
-        slices = _slabs(slices, preparation.slices)
+    if len(slices) > layout.slices:
+        slices = _slabs(slices, layout.slices)
     levels = (slices * LEVELS).round_().clamp_(0, LEVELS).numpy().astype(np.uint16)
-    return Sample(levels if preparation.harmonise is None else preparation.harmonise.apply(levels))
+    return Sample(levels if preparation.harmonise is None else preparation.harmonise.apply(levels), layout)
+
+
+def _lay_out(scan: Scan, preparation: Preparation, low: float, high: float) -> Layout:
+    """Where the slices of a scan will lie, which depends on its voxels if it is cropped."""
+    i, j, k = (int(side) for side in scan.voxels.shape[:3])
+    turn = lps_turn(scan.affine) if scan.geometry == "patient" else Turn()
+    turned = turn.apply(scan.voxels)
+    box = foreground(turned, low, high) if preparation.crop == "foreground" else whole(turned)
+    depth = box[2][1] - box[2][0]
+    return Layout(
+        shape=(i, j, k),
+        affine=scan.affine,
+        placed=scan.geometry == "patient",
+        turn=turn,
+        box=box,
+        size=preparation.image_size,
+        slices=min(depth, preparation.slices),
+    )
 
 
 def _resize(slices: Tensor, size: int, low: float, high: float) -> Tensor:

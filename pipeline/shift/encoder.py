@@ -163,4 +163,5 @@ def preparation_for(refs: Sequence[SeriesRef], config: Config) -> Preparation:
         slices=config.slices if kind == "volume" else 1,
         intensity=config.intensity,
         window=config.window,
+        crop=config.crop,
     )
