@@ -106,9 +106,9 @@ def detection_record(
             labels[finding.name]["against"] = finding.against
     record["labels"] = labels
     normals = scope.rows[~table.abnormal[scope.rows]]
-    rate = found["false_alarms",]
+    rate, by_patient = found["false_alarms",], found["false_alarms", "by_patient"]
     counts = {"n": int(normals.size), "n_patients": int(np.unique(table.patient_index[normals]).size)}
-    record["false_alarms"] = rate | counts | judge(rate, promise)
+    record["false_alarms"] = rate | {"by_patient": by_patient} | counts | judge(by_patient, promise)
 
 
 def _share(flags: Flags) -> float:
@@ -116,20 +116,26 @@ def _share(flags: Flags) -> float:
 
 
 def _false_alarms(table: PredictionTable, rows: Indices, threshold: float) -> Statistic:
-    """Share of normal scans that are called abnormal: 1 - specificity, by itself because a promise is about it."""
+    """Share of normal scans that are called abnormal, 1 - specificity, and its mean over patients.
+
+    With a_p of patient p's n_p normal scans called abnormal: sum_p a_p / sum_p n_p, and mean_p a_p / n_p. The second is
+    what a policy promises: the rate for one scan of a new patient. With one scan a patient they are the same.
+    """
     normals = rows[~table.abnormal[rows]]
     patient = table.patient_index
-    columns = np.stack([table.decided(threshold)[normals], np.ones(normals.size)], axis=1)
+    people, owner, count = np.unique(patient[normals], return_inverse=True, return_counts=True)
+    alarm, part = table.decided(threshold)[normals].astype(np.float64), 1 / count[owner]
+    columns = np.stack([alarm, np.ones_like(alarm), alarm * part, part], axis=1)
     sums = sum_by_patient(columns, patient[normals], int(patient.max()) + 1)
 
     def compute(weights: Floats) -> Floats:
-        alarms, n = sums @ weights
+        alarms, n, shares, patients = sums @ weights
         with np.errstate(invalid="ignore", divide="ignore"):
-            return np.asarray(alarms / n)[None]
+            return np.stack([alarms / n, shares / patients])
 
-    people = np.unique(patient[normals])
-    quantity = Quantity(("false_alarms",), "no normal rows", people.size)
-    return Statistic((quantity,), people if people.size else np.unique(patient[rows]), compute)
+    names = (("false_alarms",), ("false_alarms", "by_patient"))
+    quantities = tuple(Quantity(name, "no normal rows", people.size) for name in names)
+    return Statistic(quantities, people if people.size else np.unique(patient[rows]), compute)
 
 
 def _at_specificity(name: tuple[str, ...], score: Floats, positive: Flags, patient: Indices) -> Statistic:

@@ -14,11 +14,11 @@ Kept = Literal["kept", "broken", "open"]
 
 @dataclass(frozen=True, slots=True)
 class Promise:
-    """At most this share of normal scans is called abnormal, on average over calibration sets.
+    """A normal scan of a new patient is called abnormal at most this often, on average over calibration sets.
 
     Attributes:
         rate: The share, 0 < rate < 1.
-        calibrated_on: Number of held-out normal scans that the decision rests on; None where that is not known.
+        calibrated_on: Number of held-out normal patients that the decision rests on; None where that is not known.
     """
 
     rate: float
@@ -28,7 +28,7 @@ class Promise:
     def spread(self) -> tuple[float, float] | None:
         """Where the true rate of one calibration lies in 95 % of cases, if new normals are as those were.
 
-        A decision by conformal p-value <= rate on n normals has a true rate that is distributed as
+        A decision by conformal p-value <= rate on n normals, one scan each, has a true rate that is distributed as
         Beta(k, n + 1 - k), k = floor(rate (n + 1)): each calibration draws its own. (0, 0) for k = 0.
 
         Source:
@@ -50,7 +50,7 @@ def judge(found: Mapping[str, Any], promise: Promise | None) -> dict[str, Any]:
     these normals agree with the promise without proving it.
 
     Args:
-        found: The false-alarm rate as `{value, low, high}`.
+        found: The false-alarm rate, each patient counted once, as `{value, low, high}`.
         promise: Of the policy, or None.
     """
     record: dict[str, Any] = {"promised": None, "spread": None, "promise": None}

@@ -27,7 +27,7 @@ def test_each_label_is_measured_against_all_normals_and_no_other_label():
     for name in ("bacterial", "viral"):
         rows = (label == name) | (label == "normal")
         positive, score = label[rows] == name, t.anomaly_score[rows]
-        tn, fp, fn, tp = confusion_matrix(positive, t.called[rows]).ravel()
+        _, fp, fn, tp = confusion_matrix(positive, t.called[rows]).ravel()
         record = found["labels"][name]
         assert record["support"] == positive.sum()
         assert record["n"] == rows.sum()
@@ -82,7 +82,21 @@ def test_false_alarms_and_their_interval_equal_a_slow_loop_over_patients():
     found = run(t)["false_alarms"]
     assert found["n"] == normal.sum()
     assert (found["low"], found["high"]) == pytest.approx((slow.low, slow.high), abs=1e-6)
+    each = [t.called[normal & (patient == p)].mean() for p in np.unique(patient[normal])]
+    assert found["by_patient"]["value"] == pytest.approx(np.mean(each), abs=1e-6)
     assert found["value"] == pytest.approx(1 - run(t)["classes"]["anomaly"]["specificity"]["value"], abs=1e-6)
+
+
+def test_a_patient_with_many_false_alarms_does_not_break_a_promise_about_patients():
+    abnormal = np.zeros(200, bool)
+    truth = np.stack([~abnormal, abnormal], 1).astype(np.int8)
+    patient = tuple(f"p{max(n, 40)}" for n in range(200))  # one patient of 41 scans, 159 of one
+    found = run(
+        make_detections(200, truth=truth, labels=("normal",) * 200, patient=patient, called=np.arange(200) < 41)
+    )
+    assert found["false_alarms"]["value"] == pytest.approx(41 / 200)
+    assert found["false_alarms"]["by_patient"]["value"] == pytest.approx(1 / 160)
+    assert found["false_alarms"]["promise"] == "kept"
 
 
 def test_a_promise_broken_at_one_site_is_told_for_that_site():
