@@ -1,6 +1,6 @@
 """What a bundle says of itself (configs/scanshift.yaml), and the classifier that it holds."""
 
-from typing import Any, Literal
+from typing import Any
 
 import torch
 import yaml
@@ -11,10 +11,10 @@ from models.bundle import SETTINGS, Bundle
 from models.classifier import Pooling, SliceBagClassifier
 from models.errors import BundleError
 from pipeline.config import Config, Task
+from pipeline.decide.record import PolicyRecord
 from pipeline.prepare.samples import Preparation
 
 FORMAT = 1
-CHOSEN_ON = "sensitivity on "
 RANDOM_HEAD = "models/random_head.pt"
 
 
@@ -51,7 +51,8 @@ class ModelRecord(BaseModel):
         bias: Added to each class's logit after that, for the target's mix of classes; empty for none.
         thresholds: Class to one-versus-rest threshold on its calibrated probability.
         anomaly_threshold: Threshold on the anomaly score that decides.
-        policy: How thresholds were chosen.
+        policy: How the anomaly threshold was chosen.
+        parent: Digest of the bundle that this one has its weights from, and another policy; else empty.
         weights: Where the initial weights came from, and their SHA-256; `random` if they were asked for.
         training: Counts of scans and patients by side and class.
         random_reference: See there.
@@ -72,7 +73,8 @@ class ModelRecord(BaseModel):
     bias: tuple[float, ...] = ()
     thresholds: dict[str, float]
     anomaly_threshold: float
-    policy: dict[Literal["kind", "target"], str | float]
+    policy: PolicyRecord
+    parent: str = ""
     weights: dict[str, str]
     training: dict[str, dict[str, int]]
     random_reference: RandomReference | None
@@ -81,7 +83,7 @@ class ModelRecord(BaseModel):
     @property
     def measured_on(self) -> str:
         """The scans that thresholds and temperature were chosen on, in words."""
-        return str(self.policy["kind"]).removeprefix(CHOSEN_ON)
+        return self.policy.measured_on
 
     def to_yaml(self) -> str:
         """The text of configs/scanshift.yaml."""

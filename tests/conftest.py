@@ -50,7 +50,7 @@ def make_bundle(folder, *, kind=RADIOGRAPHS, size=64, threshold=0.5, classes=("n
             "temperature": 1.0,
             "thresholds": dict.fromkeys(classes, 0.5),
             "anomaly_threshold": threshold,
-            "policy": {"kind": "fixed"},
+            "policy": {"rule": "sensitivity=0.95", "measured_on": "nothing: fixed by hand"},
             "weights": {"origin": "random", "sha256": ""},
             "training": {},
             "random_reference": None,

@@ -61,6 +61,10 @@ class Policy(BaseModel):
         amount, of = (f"{value:.0f}" if value.is_integer() else repr(value) for value in (self.amount, self.of))
         return f"{self.kind}={amount}" + {"capacity": f"/{of}", "cost": f"@{of}"}.get(self.kind, "")
 
+    def class_sensitivity(self, otherwise: float) -> float:
+        """The sensitivity at which per-class thresholds stand: the policy's own where it is one, else another."""
+        return self.amount if self.kind == "sensitivity" else otherwise
+
     @property
     def words(self) -> str:
         """The policy as a phrase."""
@@ -84,8 +88,13 @@ def parse_policy(text: str) -> Policy:
         raise PolicyError(_first(error)) from error
 
 
-def default_policy(task: str, sensitivity_target: float) -> Policy:
-    """`false_alarm=0.05` for `one_class`, which needs no abnormal scan; else the sensitivity that the config names."""
+def configured_policy(text: str, task: str, sensitivity_target: float) -> Policy:
+    """The policy that a config names, or its task's default.
+
+    The default of `one_class` is `false_alarm=0.05`, which needs no abnormal scan; else it is the sensitivity target.
+    """
+    if text:
+        return parse_policy(text)
     if task == "one_class":
         return Policy(kind="false_alarm", amount=0.05)
     return Policy(kind="sensitivity", amount=sensitivity_target)

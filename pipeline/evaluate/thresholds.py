@@ -1,6 +1,9 @@
 """Operating points: where a score becomes a call."""
 
+from collections.abc import Sequence
+
 import numpy as np
+import numpy.typing as npt
 
 from pipeline.errors import CohortError
 from pipeline.evaluate.predictions import Flags, Floats
@@ -27,3 +30,22 @@ def threshold_at_sensitivity(score: Floats, positive: Flags, target: float) -> f
         raise CohortError("threshold at a sensitivity: no positive rows to find")
     shares = np.arange(1, found.size + 1) / found.size
     return float(found[np.argmax(shares >= target)])
+
+
+def class_thresholds(
+    classes: Sequence[str], probability: Floats, truth: npt.NDArray[np.int8], target: float
+) -> dict[str, float]:
+    """Per class, the one-versus-rest threshold that finds the target share of its positives.
+
+    Args:
+        classes: L names.
+        probability: Calibrated probabilities, shape (n, L).
+        truth: 0/1 indicator, shape (n, L).
+        target: Share of positives to be found, 0 < target <= 1.
+
+    Raises:
+        CohortError: If a class has no positive row.
+    """
+    return {
+        name: threshold_at_sensitivity(probability[:, c], truth[:, c] == 1, target) for c, name in enumerate(classes)
+    }

@@ -10,20 +10,24 @@ import torch
 from models.bundle import SETTINGS, Bundle, write_bundle
 from models.bundle import check_target as check_target_folder
 from pipeline.config import dump_config
+from pipeline.decide.choose import choose
+from pipeline.decide.decision_scores import TENSORS as DECISION_SCORES
+from pipeline.decide.decision_scores import DecisionScores, decision_scores
+from pipeline.decide.policy import configured_policy
 from pipeline.errors import RefusedError
 from pipeline.evaluate.context import refusal_context, report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.report import per_class_rows, write_adapt_report
-from pipeline.evaluate.thresholds import threshold_at_sensitivity
+from pipeline.evaluate.thresholds import class_thresholds
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card import bundle_texts
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set
 from pipeline.learn.plan import Plan, check_usable
-from pipeline.learn.predictions import class_thresholds, prediction_table
+from pipeline.learn.predictions import prediction_table
 from pipeline.learn.reference_scans import bundle_reference
 from pipeline.learn.train import Made, harmonised, train_best
-from pipeline.model_record import CHOSEN_ON, FORMAT, RANDOM_HEAD, ModelRecord
+from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import targets
 from pipeline.provenance import versions
@@ -86,8 +90,8 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
     if made.refusal:
         report, _ = _tell_refusal(made, run)
         raise RefusedError(f"{made.refusal}; report: {report}")
-    record, metrics = _judge(made, workspace)
-    bundle = _write(made, target, record, metrics, watch)
+    record, metrics, scores = _judge(made, workspace)
+    bundle = _write(made, target, record, metrics, scores, watch)
     report, result = _tell(made, run, record, metrics, bundle)
     made.checkpoint.remove()
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
@@ -114,7 +118,7 @@ def _prepare(plan: Plan, store: SampleStore, watch: Watch) -> Plan:
     return replace(plan, cohort=cohort)
 
 
-def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any]]:
+def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any], DecisionScores]:
     """Calibrate and choose thresholds on scans that the model has not seen, and measure there."""
     plan, config = made.plan, made.plan.config
     truth = torch.from_numpy(targets(made.cases, plan.cohort.classes))
@@ -130,9 +134,18 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
         random=made.random.probability if made.random else None,
         random_reason="" if made.random else "strategy auto fits none",
     )
-    thresholds = class_thresholds(table, config.sensitivity_target)
-    abnormal = table.truth[:, 1:].max(axis=1) == 1
-    anomaly_threshold = threshold_at_sensitivity(table.anomaly_score, abnormal, config.sensitivity_target)
+    rule = configured_policy(config.policy, config.task, config.sensitivity_target)
+    target = rule.class_sensitivity(config.sensitivity_target)
+    thresholds = class_thresholds(table.classes, table.probability, table.truth, target)
+    scores = decision_scores(
+        table.anomaly_score,
+        table.truth[:, 1:].max(axis=1),
+        table.patient,
+        seed=config.seed,
+        probability=table.probability,
+        truth=table.truth,
+    )
+    choice = choose(rule, scores, measured_on=made.measured_on, raw=False)
     record = ModelRecord(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -144,18 +157,20 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
         preparation=made.preparation,
         temperature=found.temperature,
         bias=found.bias,
-        thresholds=dict(thresholds),
-        anomaly_threshold=anomaly_threshold,
-        policy={"kind": f"{CHOSEN_ON}{made.measured_on}", "target": config.sensitivity_target},
+        thresholds=thresholds,
+        anomaly_threshold=choice.threshold,
+        policy=choice.record,
         weights=plan.weights,
         training=plan.counts(),
         random_reference=made.random.reference if made.random else None,
         config=config,
     )
-    return record, measure(table, thresholds, anomaly_threshold, seed=config.seed)
+    return record, measure(table, thresholds, choice.threshold, seed=config.seed), scores
 
 
-def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any], watch: Watch) -> Bundle:
+def _write(
+    made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any], scores: DecisionScores, watch: Watch
+) -> Bundle:
     plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
     known = [case for case in plan.cohort.cases if case.split != "test"]
     seen = training_set([case for case in known if case.labels or case.site in plan.config.target_sites])
@@ -165,7 +180,7 @@ def _write(made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any
         TRAINING_SET: seen.to_json(),
         **bundle_texts(record, metrics, plan.cohort.notes, versions()),
     }
-    states |= {"models/model.pt": plan.classifier.cpu().state_dict()}
+    states |= {"models/model.pt": plan.classifier.cpu().state_dict(), DECISION_SCORES: scores.tensors()}
     if made.random:
         states[RANDOM_HEAD] = made.random.head
     return write_bundle(target, texts, states)

@@ -1,6 +1,6 @@
 """Logits of labelled cases, and the table that evaluation starts from."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Protocol
 
 import numpy as np
@@ -11,7 +11,6 @@ from models.classifier import SliceBagClassifier
 from pipeline.config import Task
 from pipeline.errors import CohortError
 from pipeline.evaluate.predictions import Flags, Floats, PredictionTable
-from pipeline.evaluate.thresholds import threshold_at_sensitivity
 from pipeline.learn.features import extract
 from pipeline.learn.objective import anomaly_score, probabilities
 from pipeline.prepare.cache import SampleStore
@@ -141,11 +140,3 @@ def _groups(cases: Sequence[Case], most: int = 20) -> dict[str, tuple[str, ...]]
         if 1 < len(set(shown)) <= most or (name == "site" and set(shown) != {"(empty)"}):
             table[name] = shown
     return table
-
-
-def class_thresholds(table: PredictionTable, target: float) -> Mapping[str, float]:
-    """Per class, the one-versus-rest threshold that finds the target share of its positives in this table."""
-    return {
-        name: threshold_at_sensitivity(table.probability[:, c], table.truth[:, c] == 1, target)
-        for c, name in enumerate(table.classes)
-    }

@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pipeline.config import Config, make_config
-from pipeline.decide.policy import Policy, default_policy, parse_policy
+from pipeline.decide.policy import Policy, configured_policy, parse_policy
 from pipeline.errors import ConfigError, PolicyError
 
 SHARES = st.floats(1e-6, 1 - 1e-6)
@@ -60,8 +60,9 @@ def test_what_is_no_policy_is_told_what_one_is(text, words):
 
 
 def test_the_default_follows_the_task():
-    assert default_policy("one_class", 0.9).text == "false_alarm=0.05"
-    assert default_policy("multiclass", 0.9).text == "sensitivity=0.9"
+    assert configured_policy("", "one_class", 0.9).text == "false_alarm=0.05"
+    assert configured_policy("", "multiclass", 0.9).text == "sensitivity=0.9"
+    assert configured_policy("capacity=1/9", "one_class", 0.9).text == "capacity=1/9"
 
 
 def test_the_config_takes_a_policy_and_refuses_nonsense():

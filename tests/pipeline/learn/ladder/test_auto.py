@@ -35,7 +35,7 @@ def test_labelled_target_scans_give_a_bundle_measured_on_them(labelled):
     assert made.record["ladder"]["kept"] in made.record["verdict"]
     assert made.record["validation"]["n"] == 30
     assert made.record["measured_on"] == "labelled target scans"
-    assert "labelled target scans" in record.policy["kind"]
+    assert "labelled target scans" in record.policy.measured_on
     assert record.backbone == "shufflenet_v2_x0_5@all"
     assert record.pooling == "mean"
     assert set(record.thresholds) == {"normal", "opacity"}
