@@ -1,5 +1,14 @@
 """Detectors that learn from normal slices alone and find what deviates, one a file."""
 
 from models.detectors.detector import Detector
+from models.detectors.knn import NearestNeighbours
+from models.detectors.mahalanobis import Mahalanobis
+from models.detectors.padim import PaDiM
+from models.detectors.patchcore import PatchCore
 
-DETECTORS: dict[str, type[Detector]] = {}
+DETECTORS: dict[str, type[Detector]] = {
+    "knn": NearestNeighbours,  # Bergman et al. 2020
+    "mahalanobis": Mahalanobis,  # Rippel et al. 2020
+    "padim": PaDiM,  # Defard et al. 2021
+    "patchcore": PatchCore,  # Roth et al. 2022
+}
