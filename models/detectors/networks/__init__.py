@@ -1,0 +1,1 @@
+"""Networks that detectors train on normal slices, one a file."""
