@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from flows.models_options import add_arguments as models_arguments
 from flows.pacs_options import add_pacs
 from flows.shift_options import add_arguments as shift_arguments
 
@@ -108,6 +109,8 @@ def build_parser() -> argparse.ArgumentParser:
     weights = add("weights", "list, check or import pretrained weights")
     weights.add_argument("action", choices=["list", "check", "add"])
     weights.add_argument("file", nargs="?", type=Path, metavar="FILE", help="for add: a file with torchvision's name")
+
+    models_arguments(add("models", "what is done with bundles: set-policy"))
 
     demo = add("demo", "the whole loop on the sample data")
     demo.add_argument("-o", "--out", type=Path, default=Path("demo_out"), metavar="OUT")

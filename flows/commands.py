@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import check, pacs, shift_command, tools
+from flows import check, models_command, pacs, shift_command, tools
 from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
@@ -235,6 +235,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "pull": pacs.pull,
     "backbones": tools.backbones,
     "weights": tools.weights,
+    "models": models_command.models,
     "demo": demo,
     "workspace": tools.workspace,
 }

@@ -50,13 +50,19 @@ class Bundle:
         return state
 
 
-def write_bundle(folder: Path, texts: Mapping[str, str], states: Mapping[str, Mapping[str, Any]]) -> Bundle:
+def write_bundle(
+    folder: Path,
+    texts: Mapping[str, str],
+    states: Mapping[str, Mapping[str, Any]],
+    copies: Mapping[str, Path] | None = None,
+) -> Bundle:
     """Write a bundle beside its place and rename it there; a bundle from before is replaced as a whole.
 
     Args:
         folder: The bundle's folder.
         texts: File name to content.
         states: File name to state dict.
+        copies: File name to a file that is taken over byte by byte.
 
     Raises:
         BundleError: If the folder holds something that is not a bundle.
@@ -71,7 +77,10 @@ def write_bundle(folder: Path, texts: Mapping[str, str], states: Mapping[str, Ma
         for name, state in states.items():
             (beside / name).parent.mkdir(parents=True, exist_ok=True)
             torch.save(dict(state), beside / name)
-        names = sorted([*texts, *states])
+        for name, source in (copies or {}).items():
+            (beside / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, beside / name)
+        names = sorted([*texts, *states, *(copies or {})])
         lines = "".join(f"{sha256_of(beside / name)}  {name}\n" for name in names)
         (beside / SUMS).write_text(lines, encoding="utf-8", newline="\n")
         old = folder.with_name(f".{folder.name}.{secrets.token_hex(4)}.old")

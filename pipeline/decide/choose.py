@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from math import ceil, nextafter
-from statistics import NormalDist
 
 import numpy as np
 from scipy.stats import binom
@@ -13,11 +12,10 @@ from pipeline.decide.cost import cost_cut
 from pipeline.decide.cut import Cut, counted
 from pipeline.decide.decision_scores import ABNORMAL, NORMAL, UNLABELLED, DecisionScores, Integers
 from pipeline.decide.policy import Kind, Policy
+from pipeline.decide.pool import wilson
 from pipeline.decide.record import Achieved, PolicyRecord
 from pipeline.errors import PolicyError
 from pipeline.evaluate.thresholds import threshold_at_sensitivity
-
-Z = NormalDist().inv_cdf(0.975)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +155,3 @@ def patient_share(called: Flags, patients: Integers) -> float:
     _, owner, count = np.unique(patients, return_inverse=True, return_counts=True)
     parts: Floats = np.bincount(owner, weights=called) / count
     return float(parts.mean())
-
-
-def wilson(p: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval: (p + z^2/2n -+ z sqrt(p(1-p)/n + z^2/4n^2)) / (1 + z^2/n).
-
-    Source:
-        Wilson 1927, Probable Inference, the Law of Succession, and Statistical Inference.
-    """
-    centre, half = p + Z**2 / (2 * n), Z * float(np.sqrt(p * (1 - p) / n + Z**2 / (4 * n**2)))
-    scale = 1 + Z**2 / n
-    return max(0.0, (centre - half) / scale), min(1.0, (centre + half) / scale)

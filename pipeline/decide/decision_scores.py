@@ -82,7 +82,7 @@ def decision_scores(
     arrays = {name: np.asarray(value) for name, value in tables.items() if value is not None}
     if any(len(value) != len(patients) for value in arrays.values()):
         raise PolicyError(f"held-out scores: {len(patients)} patients, expected one for each scan")
-    if not (np.abs(arrays["score"]) <= LARGEST).all():  # false for NaN
+    if not (np.abs(arrays["score"].astype(np.float64)) <= LARGEST).all():  # false for NaN
         raise PolicyError("held-out scores: one is not a finite number")
     rng = np.random.default_rng(seed)
     order = rng.permutation(len(patients))[:MOST]

@@ -7,6 +7,7 @@ from typing import Any
 
 import jinja2
 
+from pipeline.decide.card import decision_section
 from pipeline.model_record import ModelRecord
 
 RESEARCH_USE = "For research use only; not a medical device."
@@ -88,7 +89,12 @@ def model_card(
     )
     environment.filters["cell"] = _markdown_cell
     return environment.from_string(text).render(
-        record=record, metrics=metrics, notes=notes, versions=versions, research_use=RESEARCH_USE
+        record=record,
+        metrics=metrics,
+        notes=notes,
+        versions=versions,
+        research_use=RESEARCH_USE,
+        decision=decision_section(record),
     )
 
 
