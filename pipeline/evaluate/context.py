@@ -18,8 +18,10 @@ def report_context(
     title: str,
     notes: Sequence[str],
     left_out: Sequence[tuple[int, str]],
+    *,
+    detector: Mapping[str, Any] | None = None,
 ) -> ReportContext:
-    """What a report says of a model and the run, without any identity."""
+    """What a report says of a model and the run, without any identity; `detector` as `ReportContext` has it."""
     return ReportContext(
         title=title,
         bundle=bundle.digest[:12],
@@ -27,6 +29,7 @@ def report_context(
         weights=record.weights["origin"],
         classes=record.classes,
         splits=record.training,
+        detector=detector,
         **_of_run(record.config, notes, left_out),
     )
 
@@ -38,6 +41,7 @@ def refusal_context(
     *,
     weights: str,
     splits: Mapping[str, Mapping[str, int]],
+    detector: Mapping[str, Any] | None = None,
 ) -> ReportContext:
     """The same for a run that gave no model."""
     return ReportContext(
@@ -47,6 +51,7 @@ def refusal_context(
         weights=weights,
         classes=config.classes,
         splits=splits,
+        detector=detector,
         **_of_run(config, notes, left_out),
     )
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from pipeline.evaluate.detection import Promise, detection_record, detection_statistics
+from pipeline.evaluate.detection import detection_record, detection_statistics
 from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
 from pipeline.evaluate.groups import Scope, group_scopes, whole, worst_group
 from pipeline.evaluate.intervals import LEVEL
@@ -20,6 +20,7 @@ from pipeline.evaluate.overall import (
     worth_of_pretraining,
 )
 from pipeline.evaluate.predictions import Flags, PredictionTable
+from pipeline.evaluate.promise import Promise
 from pipeline.evaluate.reliability import claims, reliability_curve
 
 METHOD = "BCa bootstrap over patients (Efron 1987); a number found otherwise names its method"

@@ -84,8 +84,8 @@ def page_style(position: int) -> tuple[str, str]:
 def class_curves(table: PredictionTable, metrics: Mapping[str, Any]) -> list[Plot]:
     """ROC and precision-recall curves of every class that has both sides, with the operating points as dots."""
     with mpl.rc_context(STYLE):
-        roc, roc_axes = _square("1 - specificity", "Sensitivity")
-        recall, recall_axes = _square("Sensitivity (recall)", "PPV (precision)")
+        roc, roc_axes = new_square("1 - specificity", "Sensitivity")
+        recall, recall_axes = new_square("Sensitivity (recall)", "PPV (precision)")
         roc_axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=0.8)
         for place, c in enumerate(table.measured):
             record = metrics["classes"][table.classes[c]]
@@ -122,7 +122,7 @@ def reliability(curve: Mapping[str, Sequence[Mapping[str, float]]]) -> Plot:
         curve: `before` and `after`, each as `reliability_curve` returns it.
     """
     with mpl.rc_context(STYLE):
-        figure, axes = _square("Stated probability", "Share that was right")
+        figure, axes = new_square("Stated probability", "Share that was right")
         axes.plot([0, 1], [0, 1], color=INK, alpha=0.4, linewidth=0.8)
         for stage, colour, dash, marker in (("before", COLOURS[1], "--", "s"), ("after", COLOURS[0], "-", "o")):
             points = curve[stage]
@@ -167,7 +167,8 @@ def learning_curves(history: Sequence[EpochRow]) -> list[Plot]:
         ]
 
 
-def _square(x: str, y: str) -> tuple[Figure, Axes]:
+def new_square(x: str, y: str) -> tuple[Figure, Axes]:
+    """An empty plot of two shares, 0 to 1 each."""
     figure = Figure(figsize=(3.3, 3.2), layout="constrained")
     axes = figure.add_subplot(xlabel=x, ylabel=y, xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.set_xticks([0, 0.25, 0.5, 0.75, 1], ["0", "", "0.5", "", "1"])

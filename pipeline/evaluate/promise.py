@@ -39,8 +39,8 @@ class Promise:
         k = floor(self.rate * (self.calibrated_on + 1) + 1e-9)  # 0.05 * 20 is a little above 1
         if k == 0:
             return 0.0, 0.0
-        low, high = beta.ppf([(1 - LEVEL) / 2, (1 + LEVEL) / 2], k, self.calibrated_on + 1 - k)
-        return float(low), float(high)
+        rates = beta(k, self.calibrated_on + 1 - k)
+        return float(rates.ppf((1 - LEVEL) / 2)), float(rates.ppf((1 + LEVEL) / 2))
 
 
 def judge(found: Mapping[str, Any], promise: Promise | None) -> dict[str, Any]:

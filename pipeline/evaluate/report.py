@@ -8,6 +8,9 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from pipeline.evaluate.detection import AT_SPECIFICITY
+from pipeline.evaluate.detection_page import detection_page
+from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
 from pipeline.evaluate.ladder_plot import rung_intervals
 from pipeline.evaluate.metrics import METRICS
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
@@ -52,6 +55,9 @@ class ReportContext:
         versions: Package to version.
         splits: Split to class to number of scans.
         history: Epochs of the training, if known.
+        detector: For `one_class`, the detector and how it came about, as result.json has it; what it lacks is not
+            shown: `name`, `backbone`, `stages`, `chosen_by`, `candidates` (`name`, `aucp`, `note`), `fitted_on` and
+            `calibrated_on` (`scans`, `patients`, `site`), `recalibrated`, `share_normal` (value, low, high), `notes`.
     """
 
     title: str
@@ -68,6 +74,7 @@ class ReportContext:
     versions: Mapping[str, str] = field(default_factory=dict)
     splits: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     history: tuple[EpochRow, ...] = ()
+    detector: Mapping[str, Any] | None = None
 
 
 def write_validation_report(
@@ -81,6 +88,10 @@ def write_validation_report(
         table: The predictions that were measured.
         context: What ran, and what was left out.
     """
+    if table.task == "one_class":
+        values = detection_page(metrics, table)
+        _write(path, "detection.html", context, verdict=detection_verdict(metrics), **values)
+        return
     styles = [page_style(place) for place in range(len(metrics["classes"]))]
     _write(
         path,
@@ -104,6 +115,7 @@ def write_adapt_report(
     *,
     ladder: Mapping[str, Any] | None = None,
     backbones: Mapping[str, Any] | None = None,
+    table: PredictionTable | None = None,
 ) -> None:
     """Write what an adaptation did, also when it refuses.
 
@@ -115,6 +127,7 @@ def write_adapt_report(
         verdict: What came of it, in one sentence; one that begins with `refused` is shown as such.
         ladder: Rungs, their evidence and the shift, as result.json has them.
         backbones: The ranking of `backbone: auto`, as result.json has it.
+        table: For `one_class`, the predictions on the validation rows, to draw them.
     """
     unmeasured = ladder is not None and "source" in ladder["measured_on"]
     if verdict.lower().startswith("refused"):
@@ -122,8 +135,13 @@ def write_adapt_report(
         judged = Verdict("against", headline, (f"Seen: {seen}",) if seen else ())
     elif val_metrics is None or unmeasured:
         judged = Verdict("unclear", verdict)
+    elif context.task == "one_class":
+        judged = ranking_verdict(val_metrics, verdict)
     else:
         judged = Verdict(validation_verdict(val_metrics).kind, verdict)
+    if context.task == "one_class":
+        _write(path, "adapt_detection.html", context, verdict=judged, **detection_page(val_metrics, table))
+        return
     _write(
         path,
         "adapt.html",
@@ -164,17 +182,21 @@ def _write(path: Path, template: str, context: ReportContext, **values: Any) -> 
     )
     pages.filters["weakest_first"] = _weakest_first
     words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence, "disclaimer": DISCLAIMER}
-    page = pages.get_template(template).render(context=context, **words, **values)
+    page = pages.get_template(template).render(**{"context": context, **words, **values})
     with whole_file(path) as file:
         file.write(page)
 
 
 def per_class_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
-    """One row for each class: support, threshold, then each metric with its limits; 4 decimals, empty for null."""
+    """One row for each class: support, threshold, then each metric with its limits; 4 decimals, empty for null.
+
+    For `one_class` that is the anomaly, then each label against all normals, with one metric more.
+    """
     rows = []
-    for name, record in metrics["classes"].items():
+    names = (*METRICS, AT_SPECIFICITY) if metrics["task"] == "one_class" else METRICS
+    for name, record in (*metrics["classes"].items(), *metrics.get("labels", {}).items()):
         row = {"class": safe_cell(name), "support": str(record["support"]), "threshold": _four(record["threshold"])}
-        for metric in METRICS:
+        for metric in names:
             number = record[metric]
             row |= {metric: _four(number["value"])}
             row |= {f"{metric}_{side}": _four(number[side]) for side in ("low", "high")}

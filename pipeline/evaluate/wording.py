@@ -17,11 +17,13 @@ class Verdict:
         kind: `shown` (better than chance), `unclear`, or `against` (worse than chance).
         headline: One sentence.
         details: What else a reader must know before using the number.
+        badge: The judgement in a few words, where the page does not word it.
     """
 
     kind: Literal["shown", "unclear", "against"]
     headline: str
     details: tuple[str, ...] = ()
+    badge: str = ""
 
 
 def say(number: Mapping[str, Any], digits: int = 3) -> str:
