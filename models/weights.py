@@ -26,6 +26,7 @@ from models.errors import PartialWeightsError, WeightsMismatchError, WeightsNotF
 from models.families import ARCHITECTURES
 from models.state_names import StateDict, longest_cut, missing_stages, source_names
 
+OF_A_BUNDLE = "backbone."
 MANIFEST = "weights.json"
 # what torch.load raises on a file that is damaged or no state dict
 DAMAGED = (
@@ -48,7 +49,7 @@ class WeightsFile:
     Attributes:
         path: The file.
         sha256: The hash it must have: all 64 hex digits, the first 8 (torchvision's names), or empty if unknown.
-        origin: `file`, `manifest` or `torchvision`, with a name; for the model card.
+        origin: `file`, `bundle`, `manifest` or `torchvision`, with a name; for the model card.
         variant: `v1` for ResNets with Keras' and Caffe's stride.
     """
 
@@ -134,13 +135,19 @@ def load_weights(backbone: Backbone, file: WeightsFile) -> str:
         PartialWeightsError: If the file stops short of the stages that the backbone has.
     """
     state, digest = read_state(file)
+    if any(name.startswith(OF_A_BUNDLE) for name in state) and not file.origin.startswith("bundle"):
+        raise WeightsMismatchError(f"{file.path.name}: is of a bundle; name the bundle's folder, which says how it is built")
     set_variant(backbone, file.variant)
     _copy(backbone, state, file.path.name)
     return digest
 
 
 def _copy(backbone: Backbone, state: StateDict, file_name: str) -> None:
-    target = source_names(backbone)
+    if any(name.startswith(OF_A_BUNDLE) for name in state):  # an adapted network, under our own names
+        state = {name.removeprefix(OF_A_BUNDLE): tensor for name, tensor in state.items()}
+        target = {own: (stage, own) for own, (stage, _) in source_names(backbone).items()}
+    else:
+        target = source_names(backbone)
     missing = missing_stages(target, state)
     if missing:
         cut = longest_cut(backbone, missing)

@@ -31,6 +31,7 @@ class Config(BaseModel):
             every backbone that has weights.
         weights: `imagenet`, `none` (random, only when asked for) or a path.
         strategy: A name from `models.strategies.STRATEGIES`, or `auto`: the cheapest adaptation that evidence supports.
+        detector: For `one_class`: a name from `models.detectors.DETECTORS`, or `auto`.
         source_sites: Only rows of these sites are trained on; empty takes all but those of `target_sites`.
         target_sites: Sites that the model is meant for; their rows may be unlabelled.
         align: A name from `models.alignment.ALIGNMENTS`: how features of source and target are brought together.
@@ -66,6 +67,7 @@ class Config(BaseModel):
     backbone: str = Field(default="resnet18", min_length=1)
     weights: str = Field(default="imagenet", min_length=1)
     strategy: str = Field(default="lp_ft", min_length=1)
+    detector: str = Field(default="auto", min_length=1)
     source_sites: tuple[str, ...] = ()
     target_sites: tuple[str, ...] = ()
     align: str = Field(default="none", min_length=1)

@@ -12,6 +12,7 @@ from models.classifier import Pooling, SliceBagClassifier
 from models.errors import BundleError
 from pipeline.config import Config, Task
 from pipeline.decide.record import PolicyRecord
+from pipeline.detect.record import DetectorRecord
 from pipeline.prepare.samples import Preparation
 
 FORMAT = 1
@@ -56,6 +57,7 @@ class ModelRecord(BaseModel):
         weights: Where the initial weights came from, and their SHA-256; `random` if they were asked for.
         training: Counts of scans and patients by side and class.
         random_reference: See there.
+        detector: Of an anomaly detector's bundle; None where it holds a classifier.
         config: The configuration that ran.
     """
 
@@ -78,6 +80,7 @@ class ModelRecord(BaseModel):
     weights: dict[str, str]
     training: dict[str, dict[str, int]]
     random_reference: RandomReference | None
+    detector: DetectorRecord | None = None
     config: Config
 
     @property

@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import Bundle, open_bundle
+from pipeline.detect.calibrate import promise_of
+from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
 from pipeline.errors import CohortError, LeakageError
 from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
@@ -16,7 +18,7 @@ from pipeline.learn.device import choose_device
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import parse_training_set
 from pipeline.learn.plan import find_series
-from pipeline.learn.predictions import predict_logits, prediction_table
+from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
 from pipeline.learn.random_reference import reference_probability
 from pipeline.model_record import ModelRecord, load_classifier, read_record
 from pipeline.prepare.cache import SampleStore, trim
@@ -60,16 +62,19 @@ def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path,
     cases = [case for case in cohort.cases if case.labels]
     if not cases:
         raise CohortError(f"{labels}: no row could be measured ({cohort.left_out[0][1]})")
-    table = _predict(cases, bundle, record, store, workspace, watch)
+    predict = _predict if record.detector is None else _detect
+    table = predict(cases, bundle, record, store, workspace, watch)
     watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
-    metrics = measure(table, record.thresholds, record.anomaly_threshold, seed=record.config.seed)
+    metrics = measure(
+        table, record.thresholds, record.anomaly_threshold, promise=promise_of(record), seed=record.config.seed
+    )
     _write(out, bundle, record, cohort, cases, table, metrics)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)
 
 
 def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Workspace, watch: Watch) -> Cohort:
-    config = record.config.model_copy(update={"source_sites": ()})
+    config = record.config.model_copy(update={"source_sites": (), "target_sites": ()})
     rows = load_rows(labels, config)
     tested = [row for row in rows if row.split == "test"]
     rows = [replace(row, split="test") for row in tested or rows]
@@ -112,6 +117,22 @@ def _predict(
     )
 
 
+def _detect(
+    cases: Sequence[Case],
+    bundle: Bundle,
+    record: ModelRecord,
+    store: SampleStore,
+    workspace: Workspace,
+    watch: Watch,
+) -> PredictionTable:
+    detector = load_detector(bundle, record, choose_device("auto"))
+    raw = detector.raw_scores(store, [case.ref.key for case in cases], watch.bar("scoring test rows", len(cases)))
+    called = raw >= raw_threshold(record)
+    return detection_table(
+        cases, raw, read_scale(bundle, record), called, workspace.key(), normal=record.classes[0]
+    )  # fmt: skip
+
+
 def _write(
     out: Path,
     bundle: Bundle,
@@ -124,7 +145,8 @@ def _write(
     write_json(out / "metrics.json", metrics)
     write_per_class_csv(out / "per_class.csv", metrics)
     _write_predictions(out / "predictions.csv", cases, table, record)
-    context = report_context(record, bundle, "Validation", cohort.notes, cohort.left_out)
+    detector = record.detector.shown() if record.detector else None
+    context = report_context(record, bundle, "Validation", cohort.notes, cohort.left_out, detector=detector)
     write_validation_report(out / "report.html", metrics, table, context)
 
 
@@ -135,16 +157,17 @@ def _write_predictions(path: Path, cases: Sequence[Case], table: PredictionTable
     with whole_file(path, private=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
+        abnormal = table.decided(record.anomaly_threshold)
+        best = abnormal.astype(int) if record.detector is not None else table.probability.argmax(axis=1)
         for n, case in enumerate(cases):
-            score = float(table.anomaly_score[n])
             writer.writerow(
                 [
                     case.ref.files[0] if len(case.ref.files) == 1 else str(Path(case.ref.files[0]).parent),
                     safe_cell(case.ref.series_uid),
                     safe_cell("|".join(case.labels)),
-                    safe_cell(table.classes[int(table.probability[n].argmax())]),
-                    f"{score:.4f}",
+                    safe_cell(table.classes[int(best[n])]),
+                    f"{table.anomaly_score[n]:.4f}",
                     *(f"{p:.4f}" for p in table.probability[n]),
-                    "anomaly" if score >= record.anomaly_threshold else "normal",
+                    "anomaly" if abnormal[n] else "normal",
                 ]
             )

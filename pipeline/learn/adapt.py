@@ -1,6 +1,5 @@
 """Adaptation from labels to bundle: prepare, train, calibrate, choose thresholds, write."""
 
-from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -14,17 +13,20 @@ from pipeline.decide.choose import choose
 from pipeline.decide.decision_scores import TENSORS as DECISION_SCORES
 from pipeline.decide.decision_scores import DecisionScores, decision_scores
 from pipeline.decide.policy import configured_policy
+from pipeline.detect.adapt import adapt_detector
 from pipeline.errors import RefusedError
 from pipeline.evaluate.context import refusal_context, report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.report import per_class_rows, write_adapt_report
 from pipeline.evaluate.thresholds import class_thresholds
+from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card import bundle_texts
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set
-from pipeline.learn.plan import Plan, check_usable
+from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import prediction_table
+from pipeline.learn.prepared import prepared
 from pipeline.learn.reference_scans import bundle_reference
 from pipeline.learn.train import Made, harmonised, train_best
 from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
@@ -34,31 +36,6 @@ from pipeline.provenance import versions
 from pipeline.shift.bcts import Calibration
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file, write_json
-
-
-@dataclass(frozen=True, slots=True)
-class AdaptResult:
-    """What an adaptation made.
-
-    Attributes:
-        bundle: Folder of the bundle.
-        digest: Its digest.
-        report: The report.
-        result: result.json, with the figures on the validation rows.
-        verdict: What may be claimed.
-        val_auroc: Macro AUROC on these rows; for strategy auto on labelled target scans, or else on held source scans.
-        left_out: Rows of labels.csv whose series was refused.
-        classes: Per-class figures on the validation rows.
-    """
-
-    bundle: Path
-    digest: str
-    report: Path
-    result: Path
-    verdict: str
-    val_auroc: float
-    left_out: int
-    classes: list[dict[str, Any]]
 
 
 def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watch) -> AdaptResult:
@@ -77,13 +54,15 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         BundleError: If `target` holds something else.
         RefusedError: If no model deserves trust; report and result.json are written all the same.
     """
+    if plan.config.task == "one_class":
+        return adapt_detector(plan, workspace, target, run, watch)
     check_target_folder(target)
     with whole_file(run / "config.yaml") as file:
         file.write(dump_config(plan.config))
     with whole_file(run / "environment.txt") as file:
         file.writelines(f"{name} {value}\n" for name, value in versions().items())
     store = SampleStore(workspace.cache, plan.preparation)
-    plan = _prepare(plan, store, watch)
+    plan = prepared(plan, store, watch)
     plan, store = harmonised(plan, store, watch)
     made = train_best(plan, store, workspace, watch)
     plan = made.plan
@@ -105,17 +84,6 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         len(plan.cohort.left_out),
         per_class_rows(metrics),
     )
-
-
-def _prepare(plan: Plan, store: SampleStore, watch: Watch) -> Plan:
-    sites = plan.config.target_sites
-    used = [case for case in plan.cohort.cases if case.split != "test" and (case.labels or case.site in sites)]
-    refused = store.fill([case.ref for case in used], watch.bar("preparing scans", len(used)))
-    if not refused:
-        return plan
-    cohort = plan.cohort.without(refused)
-    check_usable(cohort, plan.config)
-    return replace(plan, cohort=cohort)
 
 
 def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any], DecisionScores]:

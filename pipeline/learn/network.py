@@ -5,6 +5,7 @@ from pathlib import Path
 
 from models.alignment import LOSSES
 from models.backbones import Backbone, build_backbone, joined
+from models.bundle import NETWORK, open_bundle
 from models.classifier import Pooling, SliceBagClassifier
 from models.errors import WeightsNotFoundError
 from models.strategies import STRATEGIES
@@ -13,6 +14,7 @@ from models.weights import WeightsFile, find_weights, load_weights
 from pipeline.config import Config
 from pipeline.errors import ConfigError
 from pipeline.learn.backbone_candidates import available_backbones
+from pipeline.model_record import read_record
 from pipeline.prepare.samples import Preparation
 
 WEIGHTS_FOLDER = "SCANSHIFT_WEIGHTS"
@@ -23,13 +25,14 @@ def build_network(
     name: str, classes: int, preparation: Preparation, config: Config
 ) -> tuple[SliceBagClassifier, tuple[Phase, ...], dict[str, str]]:
     """The classifier with its initial weights, what is done with it, and where the weights came from."""
-    auto = config.strategy == AUTO
+    one_class = config.task == "one_class"
+    auto = config.strategy == AUTO and not one_class
     backbone = build_backbone(joined(name) if auto else name, seed=config.seed)
     if config.image_size < backbone.min_size:
         raise ConfigError(f"image_size {config.image_size}: {name} needs at least {backbone.min_size}")
-    pooling: Pooling = "mean" if auto else pooling_for(preparation)
+    pooling: Pooling = "mean" if auto or one_class else pooling_for(preparation)
     classifier = SliceBagClassifier(backbone, classes, pooling=pooling, seed=config.seed)
-    phases = () if auto else tuple(STRATEGIES[config.strategy](classifier))
+    phases = () if auto or one_class else tuple(STRATEGIES[config.strategy](classifier))
     if config.align in LOSSES and phases and all(phase.cached for phase in phases):
         phases = (*phases, aligning_phase(classifier))
     random = config.weights == "none" or any(phase.start == "random" for phase in phases[:1])
@@ -65,8 +68,26 @@ def weights_folder() -> Path | None:
 
 
 def _load(backbone: Backbone, config: Config) -> dict[str, str]:
-    file: WeightsFile = find_weights(backbone.name, config.weights, folder=weights_folder())
+    given = Path(config.weights)
+    if given.is_dir():
+        file = _of_bundle(backbone, given)
+    else:
+        file = find_weights(backbone.name, config.weights, folder=weights_folder())
     return {"origin": file.origin, "sha256": load_weights(backbone, file)}
+
+
+def _of_bundle(backbone: Backbone, folder: Path) -> WeightsFile:
+    """The network of a bundle, adapted before.
+
+    Raises:
+        BundleError: If it is incomplete or altered.
+        ConfigError: If it is another network.
+    """
+    bundle = open_bundle(folder)
+    record = read_record(bundle)
+    if record.backbone.partition("@")[0] != backbone.name.partition("@")[0]:
+        raise ConfigError(f"weights: the bundle holds {record.backbone}, and backbone is {backbone.name}")
+    return WeightsFile(folder / NETWORK, "", f"bundle {bundle.digest[:12]}", record.variant)
 
 
 def pooling_for(preparation: Preparation) -> Pooling:

@@ -16,6 +16,7 @@ from models.registry import lookup
 from models.strategies import STRATEGIES
 from models.strategies.phase import Phase
 from pipeline.config import Config
+from pipeline.detect.checks import check_normals, check_one_class
 from pipeline.errors import CohortError, ConfigError
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
@@ -71,6 +72,9 @@ class Plan:
             cases = self.cohort.side(split)
             labels = Counter(label for case in cases for label in case.labels)
             table[split] = {name: labels[name] for name in self.cohort.classes}
+            if self.config.task == "one_class":
+                normal = self.cohort.classes[0]
+                table[split] = {normal: labels[normal], "anomaly": len(cases) - labels[normal]}
             table[split]["patients"] = len({case.patient for case in cases})
         return table
 
@@ -92,8 +96,8 @@ def make_plan(labels: Path, workspace: Workspace, config: Config, watch: Watch) 
         PipelineError, ModelError: For whatever would make the run fail later.
     """
     if config.task == "one_class":
-        raise ConfigError("task one_class is not available in this version; use multiclass with two classes")
-    if config.strategy != AUTO:
+        check_one_class(config)
+    elif config.strategy != AUTO:
         lookup("strategy", STRATEGIES, config.strategy)
     device = choose_device(config.device)
     rows = load_rows(labels, config)
@@ -105,7 +109,8 @@ def make_plan(labels: Path, workspace: Workspace, config: Config, watch: Watch) 
     name = config.backbone
     if name == AUTO:  # which one is measured on prepared scans; the first that has weights stands in until then
         name = stand_in()
-    plan = Plan(config, cohort, preparation, *build_network(name, len(cohort.classes), preparation, config), device)
+    classes = 2 if config.task == "one_class" else len(cohort.classes)
+    plan = Plan(config, cohort, preparation, *build_network(name, classes, preparation, config), device)
     for warning in check_target(plan):
         plan = plan.with_notes(warning)
     if plan.weights["origin"] == "random":
@@ -128,7 +133,9 @@ def check_usable(cohort: Cohort, config: Config) -> None:
                 f"{found} scans of target_sites that are not test rows; at least {LEAST_TARGETS} are needed to say "
                 "anything of a target; unlabelled ones will do"
             )
-    if config.strategy != AUTO:
+    if config.task == "one_class":
+        check_normals(cohort, config.target_sites)
+    elif config.strategy != AUTO:
         check_trainable(cohort, config)
     elif config.target_sites:
         _check_source(cohort, config)
@@ -187,6 +194,7 @@ def with_backbone(plan: "Plan", name: str) -> "Plan":
 
 def describe(plan: Plan) -> dict[str, Any]:
     """What `--dry-run` tells of a plan, without identity."""
+    one_class = plan.config.task == "one_class"
     chosen = f"{plan.config.backbone}, {plan.classifier.backbone.num_features} features"
     if plan.config.backbone == AUTO:
         chosen = "auto: those that have weights here are measured, the better of the best two is kept"
@@ -197,10 +205,14 @@ def describe(plan: Plan) -> dict[str, Any]:
         "kind": f"{plan.preparation.kind}, {plan.preparation.modality}",
         "backbone": chosen,
         "weights": "of each backbone" if plan.config.backbone == AUTO else plan.weights["origin"],
-        "strategy": f"{plan.config.strategy}: {', '.join(phase.name for phase in plan.phases) or 'a ladder of rungs'}",
+        **({"detector": plan.config.detector} if one_class else {"strategy": _strategy(plan)}),
         "device": str(plan.device),
         "notes": list(plan.cohort.notes),
     }
+
+
+def _strategy(plan: Plan) -> str:
+    return f"{plan.config.strategy}: {', '.join(phase.name for phase in plan.phases) or 'a ladder of rungs'}"
 
 
 def find_series(rows: Sequence[LabelRow], workspace: Workspace, watch: Watch) -> list[SeriesRef]:
@@ -230,6 +242,7 @@ def preparation_of(cohort: Cohort, config: Config) -> Preparation:
         slices=config.slices if kind == "volume" else 1,
         intensity=config.intensity,
         window=config.window,
+        crop=config.crop,
     )
 
 

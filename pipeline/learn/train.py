@@ -17,6 +17,7 @@ from pipeline.learn.network import AUTO, weights_folder
 from pipeline.learn.objective import probabilities
 from pipeline.learn.plan import Plan, with_backbone
 from pipeline.learn.predictions import predict_logits
+from pipeline.learn.prepared import used_cases
 from pipeline.learn.random_reference import FittedReference, fit_reference
 from pipeline.learn.target import adapt_to_target, alignment_term, guard, target_set
 from pipeline.prepare.cache import SampleStore
@@ -79,8 +80,10 @@ def harmonised(plan: Plan, store: SampleStore, watch: Watch) -> tuple[Plan, Samp
     if kind == "none":
         return plan, store
     sites = plan.config.target_sites
-    known = [case for case in plan.cohort.cases if case.split != "test" and (case.labels or case.site in sites)]
+    known = used_cases(plan)
     source = [case for case in known if case.split == "train" and case.labels and case.site not in sites]
+    if plan.config.task == "one_class":
+        source = [case for case in source if case.labels == plan.cohort.classes[:1]]
     if not source:
         raise CohortError(f"harmonise={kind}: no labelled train row lies outside target_sites to learn a standard from")
     standard = fit_harmonise(kind, (store.load(case.ref.key) for case in source))

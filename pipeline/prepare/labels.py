@@ -162,9 +162,11 @@ def resolve_classes(rows: Sequence[LabelRow], config: Config) -> tuple[str, ...]
     found = sorted({label for row in rows for label in row.labels})
     if not found:
         raise LabelsError("no row has a label")
+    if config.classes and config.task == "one_class":  # whatever else a label says, it is an anomaly
+        return (config.classes[0], *(label for label in found if label != config.classes[0]))
     if config.classes:
         unknown = sorted(set(found) - set(config.classes))
-        if unknown and config.task != "one_class":
+        if unknown:
             lines = [row.line for row in rows if set(row.labels) & set(unknown)]
             raise LabelsError(f"label {unknown[0]!r} (line {lines[0]}) is not in classes ({', '.join(config.classes)})")
         return config.classes

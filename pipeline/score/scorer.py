@@ -6,28 +6,24 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
-import numpy.typing as npt
 import torch
-from torch import Tensor
 
 from models.bundle import open_bundle
-from models.classifier import SliceBagClassifier, pack
+from models.classifier import SliceBagClassifier
+from models.errors import BundleError
+from pipeline.detect.slices import Slices
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.read import read_scan
-from pipeline.learn.objective import anomaly_score, probabilities
-from pipeline.model_record import ModelRecord, load_classifier, read_record
-from pipeline.prepare.samples import prepare, to_tensor
+from pipeline.model_record import ModelRecord, read_record
+from pipeline.prepare.samples import prepare
 from pipeline.scan import SeriesRef
 from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
+from pipeline.score.scan_models import ClassifierModel, ScanModel, load_model
 
 VERSION = 2  # raised whenever the same scan and bundle would give another score
-BATCH_SLICES = 16
 CHUNK_SLICES = 64
 READERS = 1
-
-Slices = npt.NDArray[np.uint16]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -36,13 +32,13 @@ class Scorer:
 
     Attributes:
         record: What the bundle says of itself.
-        classifier: Its network, in evaluation mode.
+        model: Its network, in evaluation mode.
         digest: The bundle's digest.
         device: Where the network runs.
     """
 
     record: ModelRecord
-    classifier: SliceBagClassifier
+    model: ScanModel
     digest: str
     device: torch.device
 
@@ -56,41 +52,20 @@ class Scorer:
         """Series in a chunk, the unit of the ledger."""
         return max(1, CHUNK_SLICES // self.record.preparation.slices)
 
+    @property
+    def classifier(self) -> SliceBagClassifier:
+        """The classifier of a bundle that holds one.
+
+        Raises:
+            BundleError: If it holds a detector.
+        """
+        if not isinstance(self.model, ClassifierModel):
+            raise BundleError("a bundle of an anomaly detector holds no classifier")
+        return self.model.classifier
+
     def score(self, samples: Sequence[Slices]) -> list[Outcome]:
-        """Score prepared samples (N, C, S, S) each; batches hold 16 slices, the last one padded."""
-        if not samples:
-            return []
-        with torch.inference_mode():
-            features = self._features(samples)
-            return [self._decide(bag) for bag in features]
-
-    def _features(self, samples: Sequence[Slices]) -> list[Tensor]:
-        lengths = [len(sample) for sample in samples]
-        size = self.record.preparation.image_size
-        total = sum(lengths)
-        flat = np.zeros((-(-total // BATCH_SLICES) * BATCH_SLICES, 3, size, size), np.uint16)
-        at = 0
-        for sample in samples:
-            flat[at : at + len(sample)] = sample
-            at += len(sample)
-        parts = [
-            self.classifier.features(to_tensor(flat[n : n + BATCH_SLICES]).to(self.device)).cpu()
-            for n in range(0, len(flat), BATCH_SLICES)
-        ]
-        return list(torch.split(torch.cat(parts)[:total], lengths))
-
-    def _decide(self, features: Tensor) -> Outcome:
-        record = self.record
-        mask = torch.ones(1, len(features), dtype=torch.bool, device=self.device)
-        logits = self.classifier.classify(pack(features.to(self.device), mask), mask).cpu().double()
-        probability = probabilities(logits, record.task, record.temperature, record.bias)[0]
-        score = float(anomaly_score(probability))
-        return Outcome(
-            status="scored",
-            probability=tuple(float(p) for p in probability),
-            anomaly_score=score,
-            decision="anomaly" if score >= record.anomaly_threshold else "normal",
-        )
+        """Score prepared samples (N, C, S, S) each."""
+        return [self.model.decide(rows) for rows in self.model.rows(samples)]
 
 
 def run_key(digest: str, device: torch.device) -> str:
@@ -106,9 +81,7 @@ def load_scorer(bundle: Path, device: torch.device) -> Scorer:
     """
     opened = open_bundle(bundle)
     record = read_record(opened)
-    return Scorer(
-        record, load_classifier(opened, record).to(device).to(memory_format=torch.channels_last), opened.digest, device
-    )
+    return Scorer(record, load_model(opened, record, device), opened.digest, device)
 
 
 def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:

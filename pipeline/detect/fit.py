@@ -1,0 +1,105 @@
+"""Fitting one detector to the normal scans of a cohort."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from models.backbones import Backbone
+from models.detectors import DETECTORS
+from models.detectors.places import PlaceProfile
+from models.errors import DetectorError
+from models.registry import lookup
+from pipeline.config import Config
+from pipeline.detect.scan_detector import ScanDetector
+from pipeline.detect.slices import StoredNormals, places
+from pipeline.learn.device import uses_bfloat16
+from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.cohort import Case
+from pipeline.watch import Watch
+
+TOP_SHARE = 0.1
+PROFILE_SHARE = 0.2
+LEAST_PROFILE = 5
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fitted:
+    """A detector that was fitted.
+
+    Attributes:
+        model: Scores scans.
+        notes: What a reader must know.
+    """
+
+    model: ScanDetector
+    notes: tuple[str, ...]
+
+
+def fit_detector(
+    name: str,
+    backbone: Backbone,
+    store: SampleStore,
+    normals: Sequence[Case],
+    *,
+    config: Config,
+    device: torch.device,
+    watch: Watch,
+) -> Fitted:
+    """Fit a detector to prepared normal scans.
+
+    For volumes a fifth of the patients is kept from the detector: how their slices score tells how normal slices score
+    at each place along the body, by which all slices are standardised. Scans that it was fitted on would score too low.
+
+    Args:
+        name: From `DETECTORS`.
+        backbone: With its weights; whose stages are used if its name joins several, else the detector's own choice.
+
+    Raises:
+        DetectorError: If the scans do not allow it.
+    """
+    taps = backbone.taps if len(backbone.taps) > 1 else ()
+    detector = lookup("detector", DETECTORS, name)(
+        backbone,
+        image_size=store.preparation.image_size,
+        stages=taps,
+        seed=config.seed,
+        reduced=uses_bfloat16(device, config.precision),
+    ).to(device)
+    fitted, kept = _for_profile(normals, config.seed) if store.preparation.kind == "volume" else (list(normals), [])
+    bar = watch.bar(f"fitting {name}", len(fitted))
+    contents = tuple(case.ref.key for case in fitted)
+    detector.fit(StoredNormals(store, contents, config.seed, device, bar), report=watch.note)
+    detector.eval()
+    if not kept:
+        notes = () if store.preparation.kind != "volume" else (_no_profile(normals),)
+        return Fitted(ScanDetector(detector, None, TOP_SHARE), notes)
+    profile = _profile(ScanDetector(detector, None, TOP_SHARE), store, kept)
+    return Fitted(ScanDetector(detector, profile, TOP_SHARE), ())
+
+
+def _for_profile(normals: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
+    """Scans to fit on, and those of a fifth of the patients, if these are at least five."""
+    patients = sorted({case.patient for case in normals})
+    count = round(PROFILE_SHARE * len(patients))
+    if count < LEAST_PROFILE:
+        return list(normals), []
+    order = np.random.default_rng([seed, 1]).permutation(len(patients))
+    kept = {patients[n] for n in order[:count]}
+    return [c for c in normals if c.patient not in kept], [c for c in normals if c.patient in kept]
+
+
+def _profile(model: ScanDetector, store: SampleStore, cases: Sequence[Case]) -> PlaceProfile:
+    scores = [model.slice_scores([store.load(case.ref.key)])[0] for case in cases]
+    if not scores:
+        raise DetectorError("no normal volume is left to learn how slices score along the body")
+    return PlaceProfile.fit(torch.cat(scores), torch.cat([places(len(s)) for s in scores]))
+
+
+def _no_profile(normals: Sequence[Case]) -> str:
+    patients = len({case.patient for case in normals})
+    return (
+        f"{patients} normal patients to learn from: too few to learn how normal slices score at each place along the "
+        f"body ({LEAST_PROFILE / PROFILE_SHARE:.0f} are needed), so that a slice's place may look like disease"
+    )
