@@ -12,7 +12,7 @@ from models.detectors.shrinkage import StreamedMoments, ledoit_wolf, whitening
 from models.detectors.stored import check_count, check_spread, checked
 from models.errors import DetectorError
 
-NEEDED = 2
+NEEDED = 3  # of two the Ledoit-Wolf covariance is not shrunk, and has no inverse
 
 
 class Mahalanobis(PooledDetector):
@@ -58,7 +58,7 @@ class Mahalanobis(PooledDetector):
         """Estimate mean and precision in one pass.
 
         Raises:
-            DetectorError: If there are fewer than 2 slices, or their features are all alike.
+            DetectorError: If there are fewer than 3 slices, or their features are all alike.
         """
         check_count(normals.slices, NEEDED, "Mahalanobis")
         moments: StreamedMoments | None = None

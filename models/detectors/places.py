@@ -15,7 +15,9 @@ BANDWIDTH = 0.05
 NEIGHBOURS = 20
 SPREAD_BANDWIDTH = 0.1
 SPREAD_NEIGHBOURS = 40
-FLOOR = 0.25
+FLOOR = 0.1
+LOUD = (0.9, 1.645)  # nine in ten of a Gaussian lie within 1.645 standard deviations
+ALIKE = 1e-5
 ROUNDS = 30
 NORMAL_MAD = 1.4826
 
@@ -28,8 +30,9 @@ class PlaceProfile:
 
     m(p) is the value at p of the line with least absolute deviations, weights exp(-(p_i - p)^2 / (2 h^2)), where h is
     0.05 of the body, or as far as the 20th nearest slice where that is farther. s(p) is 1.4826 times the median of
-    |score_i - m(p_i)|, weighted alike with 0.1 and the 40th, and no less than a quarter of what all slices together
-    give. Medians, so that a few anomalies among the normals do not move them.
+    |score_i - m(p_i)|, weighted alike with 0.1 and the 40th, and no less than a tenth of S, the 90th percentile of
+    them all over 1.645: where scores hardly vary, a hair's breadth is no finding. Medians and percentiles, so that a
+    few anomalies among the normals do not move them.
 
     Attributes:
         places: Knots, shape (K,), ascending, in [0, 1].
@@ -63,8 +66,8 @@ class PlaceProfile:
         knots = torch.linspace(float(p.min()), float(p.max()), KNOTS, dtype=torch.float64)
         centre = torch.stack([_line_at(knot, p, y) for knot in knots])
         rest = (y - _between(p, knots, centre)).abs()
-        overall = NORMAL_MAD * float(rest.median()) or float(rest.square().mean().sqrt())
-        if not overall > 1e-9 * float(y.abs().max()):
+        overall = float(rest.quantile(LOUD[0])) / LOUD[1]
+        if not overall > ALIKE * float(y.abs().max()):
             raise DetectorError(
                 f"the scores of all {len(y)} normal slices are alike but for their place; nothing to scale"
             )
