@@ -100,7 +100,7 @@ class Bench:
         verdict = judge(
             found, shift, shifted=shifted, wanting="" if problem.target is not None else "no target labels"
         )  # fmt: skip
-        figures = {name: tested(trial, problem, test) for name, trial in found.trials.items()}
+        figures = {name: tested(trial.completed(), problem, test) for name, trial in found.trials.items()}
         rungs = {
             row.name: {
                 "test": figures.get(row.name, (None, None))[0],

@@ -136,7 +136,9 @@ def load_weights(backbone: Backbone, file: WeightsFile) -> str:
     """
     state, digest = read_state(file)
     if any(name.startswith(OF_A_BUNDLE) for name in state) and not file.origin.startswith("bundle"):
-        raise WeightsMismatchError(f"{file.path.name}: is of a bundle; name the bundle's folder, which says how it is built")
+        raise WeightsMismatchError(
+            f"{file.path.name}: of a bundle; name the bundle's folder instead, which says how the network is built"
+        )
     set_variant(backbone, file.variant)
     _copy(backbone, state, file.path.name)
     return digest

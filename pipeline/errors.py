@@ -134,5 +134,9 @@ class TrainingError(PipelineError, ArithmeticError):
     """Training that went wrong, such as a loss that is not a number."""
 
 
+class OutOfTimeError(PipelineError, RuntimeError):
+    """A step of `strategy: auto` that would not be done within `time_budget`."""
+
+
 class DivergedError(TrainingError):
     """A loss that is not a number; the message says at which step."""

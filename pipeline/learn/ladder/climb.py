@@ -5,6 +5,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.errors import OutOfTimeError
 from pipeline.learn.ladder.problem import Problem, Side
 from pipeline.learn.ladder.rungs import HURT, Rung, rungs
 from pipeline.learn.ladder.trial import LOST_AGREEMENT, Trial
@@ -107,7 +108,7 @@ def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float,
         tune: Whether rungs that train the network may be tried.
     """
     started, found = time.monotonic(), Climb()
-    tuner = Tuner(problem, checkpoints)
+    tuner = Tuner(problem, checkpoints, started + seconds)
     for rung in rungs(problem, tuner, shifted=shifted, tune=tune):
         left = seconds - (time.monotonic() - started)
         reason = rung.skip({row.name: row.decision for row in found.rows})
@@ -118,13 +119,19 @@ def climb(problem: Problem, *, shifted: bool, checkpoints: Path, seconds: float,
             problem.watch.note(f"rung {rung.name}: {reason}")
             continue
         at = time.monotonic()
-        trial = rung.carry_out(problem)
+        try:
+            trial = rung.carry_out(problem)
+        except OutOfTimeError as error:
+            found.rows.append(Row(rung.name, rung.what, decision=str(error), seconds=time.monotonic() - at))
+            problem.watch.note(f"rung {rung.name}: {error}")
+            continue
         _judge(found, rung, trial, time.monotonic() - at)
         problem.watch.note(
             f"rung {rung.name}: {trial.evidence.name} {trial.evidence.value:.3f}, {found.rows[-1].decision}"
         )
     if shifted and problem.target is None:
         _trust(found)
+    found.trials[found.kept] = found.trial.completed()
     return found
 
 

@@ -1,7 +1,7 @@
 """What came of a rung: a model for the target, and what it says of scans it was not fitted on."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -46,6 +46,7 @@ class Trial:
         name: Of the rung.
         evidence: What the target says of it.
         model: State of the whole classifier's tensors that it changes: backbone (if at all), norm and head.
+        complete: Makes `model`, where that takes long and is worth it only for the rung that is kept.
         target_logits: On the labelled target scans, of models that have not seen their patients; None without labels.
         unlabelled_logits: On all target scans; None where the rung has no use for them.
         held: Held source scans; None without source.
@@ -59,6 +60,7 @@ class Trial:
     name: str
     evidence: Evidence
     model: Mapping[str, Tensor]
+    complete: Callable[[], Mapping[str, Tensor]] | None = None
     target_logits: Tensor | None = None
     unlabelled_logits: Tensor | None = None
     held: Side | None = None
@@ -67,6 +69,10 @@ class Trial:
     agreement: Evidence | None = None
     preparation: Preparation | None = None
     uses_source: bool = False
+
+    def completed(self) -> "Trial":
+        """The trial with its model."""
+        return self if self.complete is None else replace(self, model=self.complete(), complete=None)
 
     @property
     def claim(self) -> Evidence:

@@ -1,7 +1,9 @@
 """Rungs that train the network itself: LP-FT on target labels, with or without the source's, and alignment."""
 
 import copy
+import math
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +12,7 @@ from torch import Tensor
 
 from models.classifier import SliceBagClassifier
 from models.strategies.phase import Phase, group_names
+from pipeline.errors import OutOfTimeError
 from pipeline.learn.align import make_term
 from pipeline.learn.checkpoint import Checkpoint
 from pipeline.learn.device import mixed
@@ -40,10 +43,12 @@ class Tuner:
     Attributes:
         problem: See there.
         checkpoints: Stem of the files that a killed run goes on from.
+        deadline: Time (monotonic) by which a rung gives up that would not be done.
     """
 
     problem: Problem
     checkpoints: Path
+    deadline: float = math.inf
 
     def lp_ft(self) -> Trial:
         """LP-FT (Kumar et al. 2022) on the target's labels."""
@@ -93,16 +98,38 @@ class Tuner:
         problem, target = self.problem, labelled(self.problem)
         logits = torch.zeros(len(target), target.targets.shape[1])
         folds = grouped_folds(target.targets, target.patients, folds=FOLDS, seed=problem.config.seed)
+        started = time.monotonic()
         for number, fold in enumerate(folds):
+            self._check_time(started, number, len(folds) + 1)
             rows = fold.train.tolist()
             tuned = self._tuned(target.take(rows), source, f"{name}, part {number + 1} of {len(folds) + 1}")
             held = target.take(fold.test.tolist())
             logits[torch.from_numpy(fold.test)] = self._logits(tuned, held)
-        tuned = self._tuned(target, source, f"{name}, part {len(folds) + 1} of {len(folds) + 1}")
         task, seed = problem.config.task, problem.config.seed
         evidence = auroc_evidence(logits, target.targets, target.patients, task=task, seed=seed)
-        model = {key: tensor.cpu() for key, tensor in tuned.state_dict().items()}
-        return Trial(name=name, evidence=evidence, model=model, target_logits=logits, uses_source=source is not None)
+
+        def complete() -> Mapping[str, Tensor]:
+            last = self._tuned(target, source, f"{name}, part {len(folds) + 1} of {len(folds) + 1}")
+            return {key: tensor.cpu() for key, tensor in last.state_dict().items()}
+
+        return Trial(
+            name=name,
+            evidence=evidence,
+            model={},
+            complete=complete,
+            target_logits=logits,
+            uses_source=source is not None,
+        )
+
+    def _check_time(self, started: float, done: int, parts: int) -> None:
+        """Give up a rung that is slower than was estimated, as on a machine with other work.
+
+        Raises:
+            OutOfTimeError: If the parts that are left would not be done by the deadline.
+        """
+        now = time.monotonic()
+        if done and now + (now - started) / done * (parts - done) > self.deadline:
+            raise OutOfTimeError(f"given up for time after part {done} of {parts}, which took longer than estimated")
 
     def _tuned(self, target: Side, source: Side | None, title: str) -> SliceBagClassifier:
         """Probe, then fine-tuning; a fifth of the target's patients choose the epoch."""

@@ -1,11 +1,13 @@
 """Which rung is kept, which is left out and why, on rungs whose evidence is made up."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
 
+from pipeline.errors import OutOfTimeError
 from pipeline.learn.ladder import climb as module
 from pipeline.learn.ladder.climb import climb, unusable
 from pipeline.learn.ladder.evidence import Evidence
@@ -93,6 +95,52 @@ def test_gains_are_against_the_rung_that_was_kept_not_the_one_before(climbed):
     found = climbed(rung("first", 0.7), rung("bad", 0.5), rung("middling", 0.65))
     assert found.kept == "first"
     assert found.rows[2].gain == pytest.approx(-0.05)
+
+
+def test_only_the_rung_that_is_kept_is_completed(climbed):
+    completed = []
+
+    def lasting(name, value):
+        def complete():
+            completed.append(name)
+            return {"head.weight": torch.full((2, 3), value)}
+
+        made = replace(trial(name, value), complete=complete)
+        return Rung(name, "made up", lambda _: made)
+
+    found = climbed(lasting("first", 0.7), lasting("better", 0.8), lasting("worse", 0.75))
+    assert completed == ["better"]
+    assert found.trial.model["head.weight"][0, 0] == 0.8
+    assert found.trial.complete is None
+
+
+def test_a_rung_that_runs_out_of_time_is_listed_and_the_climb_goes_on(climbed):
+    def endless(_problem):
+        raise OutOfTimeError("given up for time after part 1 of 4, which took longer than estimated")
+
+    found = climbed(rung("first", 0.7), Rung("endless", "made up", endless, 10), rung("better", 0.8))
+    assert [row.name for row in found.rows] == ["first", "endless", "better"]
+    assert found.rows[1].decision.startswith("given up for time")
+    assert found.rows[1].value is None
+    assert found.kept == "better"
+
+
+def test_parts_of_a_rung_are_given_up_when_the_rest_would_pass_the_deadline(problem_of, tmp_path, monkeypatch):
+    problem = problem_of(None, Hospital("b"), there=60, labelled=60)
+    now = [0.0]
+    monkeypatch.setattr("pipeline.learn.ladder.tuned_rungs.time.monotonic", lambda: now[0])
+    parts = []
+
+    def tuned(_self, _target, _source, title):
+        parts.append(title)
+        now[0] += 100
+        return problem.classifier
+
+    monkeypatch.setattr(Tuner, "_tuned", tuned)
+    with pytest.raises(OutOfTimeError, match="after part 1 of 4"):
+        Tuner(problem, tmp_path / "x.pt", 399.0).lp_ft()  # four parts of 100 s
+    assert len(parts) == 1
+    assert Tuner(problem, tmp_path / "x.pt", now[0] + 401.0).lp_ft().evidence.value >= 0
 
 
 def test_the_sources_labels_are_seen_to_hurt(climbed):
