@@ -87,7 +87,8 @@ class ConformalScale:
         if self.patients < needed:
             raise PolicyError(
                 f"false-alarm rate {level:g}: {self.patients} held-out normal patients, at least {needed} are needed "
-                f"for its guarantee; bring {needed - self.patients} more, or accept a rate of 1/{self.patients + 1}"
+                f"for its guarantee; bring {needed - self.patients} more, or ask for a rate of 1/{self.patients + 1} "
+                f"or more, such as {ceil(1000 / (self.patients + 1)) / 1000:g}"
             )
 
     def score01(self, score: npt.ArrayLike) -> Floats:

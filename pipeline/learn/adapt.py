@@ -70,6 +70,8 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         report, _ = _tell_refusal(made, run)
         raise RefusedError(f"{made.refusal}; report: {report}")
     record, metrics, scores = _judge(made, workspace)
+    for note in record.policy.notes:
+        watch.note(note)
     bundle = _write(made, target, record, metrics, scores, watch)
     report, result = _tell(made, run, record, metrics, bundle)
     made.checkpoint.remove()
@@ -155,7 +157,8 @@ def _write(
 
 
 def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], bundle: Bundle) -> tuple[Path, Path]:
-    context = report_context(record, bundle, "Adaptation", made.plan.cohort.notes, made.plan.cohort.left_out)
+    notes = (*made.plan.cohort.notes, *record.policy.lines)
+    context = report_context(record, bundle, "Adaptation", notes, made.plan.cohort.left_out)
     report, result = run / "report.html", run / "result.json"
     verdict = made.verdict or _flattered(record, metrics)
     write_adapt_report(
@@ -167,6 +170,7 @@ def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], b
             "bundle": bundle.digest,
             "verdict": verdict,
             "measured_on": made.measured_on,
+            "policy": record.policy.model_dump(mode="json"),
             "training": record.training,
             "notes": list(made.plan.cohort.notes),
             "left_out": [{"line": line, "reason": reason} for line, reason in made.plan.cohort.left_out],

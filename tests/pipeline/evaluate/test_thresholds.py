@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from pipeline.errors import CohortError
-from pipeline.evaluate.thresholds import threshold_at_sensitivity
+from pipeline.evaluate.thresholds import class_thresholds, threshold_at_sensitivity
 
 SCORE = np.array([0.9, 0.8, 0.7, 0.4, 0.2, 0.95])
 POSITIVE = np.array([True, True, True, True, True, False])
@@ -29,3 +29,15 @@ def test_target_of_nineteen_in_twenty_leaves_out_one():
 def test_no_positives_or_a_target_out_of_range_is_refused(positive, target):
     with pytest.raises(CohortError):
         threshold_at_sensitivity(SCORE, positive, target)
+
+
+def test_each_class_is_cut_where_the_share_of_its_own_scans_is_found():
+    probability = np.array([[0.9, 0.1], [0.6, 0.4], [0.3, 0.7], [0.2, 0.8]])
+    truth = np.array([[1, 0], [1, 0], [0, 1], [0, 1]], np.int8)
+    assert class_thresholds(("a", "b"), probability, truth, 0.5) == {"a": 0.9, "b": 0.8}
+    assert class_thresholds(("a", "b"), probability, truth, 1.0) == {"a": 0.6, "b": 0.7}
+
+
+def test_a_class_without_a_scan_has_no_threshold():
+    with pytest.raises(CohortError, match="no positive rows"):
+        class_thresholds(("a", "b"), np.ones((2, 2)), np.array([[1, 0], [1, 0]], np.int8), 0.5)

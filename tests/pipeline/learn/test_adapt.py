@@ -13,6 +13,8 @@ from PIL import Image
 from models.bundle import SETTINGS, open_bundle
 from models.errors import BundleError, UnknownNameError
 from pipeline.config import Config, load_config
+from pipeline.decide.policy import parse_policy
+from pipeline.decide.set_policy import set_policy
 from pipeline.errors import CohortError, ConfigError
 from pipeline.learn.adapt import adapt
 from pipeline.learn.features import backbone_digest
@@ -70,6 +72,23 @@ def test_the_bundle_opens_and_its_network_and_settings_load(adapted):
     assert record.temperature > 0
     assert 0 <= record.anomaly_threshold <= 1
     assert set(record.thresholds) == {"normal", "opacity"}
+
+
+def test_the_bundle_keeps_the_scores_that_its_thresholds_were_chosen_on(adapted, tmp_path):
+    _, _, result, notes = adapted
+    record = read_record(open_bundle(result.bundle))
+    assert record.policy.rule.text == "sensitivity=0.95"
+    assert record.policy.chosen_on == "3 abnormal scans of 3 patients among the validation rows"
+    again = set_policy(result.bundle, tmp_path / "again", record.policy.rule).record
+    assert (again.policy, again.anomaly_threshold) == (record.policy, record.anomaly_threshold)
+    assert again.thresholds == record.thresholds
+    other = set_policy(result.bundle, tmp_path / "other", parse_policy("false_alarm=0.5")).record
+    assert other.anomaly_threshold < record.anomaly_threshold
+    assert json.loads(result.result.read_text())["policy"]["rule"] == "sensitivity=0.95"
+    assert any("3 abnormal patients are too few" in note for note in notes)
+    card = (result.bundle / "docs/README.md").read_text()
+    assert "## Decision" in card
+    assert "policy sensitivity=0.95" in card
 
 
 def test_the_metadata_passes_monais_check_with_its_own_schema(adapted):
