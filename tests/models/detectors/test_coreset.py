@@ -5,7 +5,7 @@ import pytest
 import torch
 from scipy.spatial.distance import cdist
 
-from models.detectors.coreset import BLOCK, CoreSet, greedy_centres, nearest
+from models.detectors.coreset import BLOCK, CoreSet, greedy_centres
 from models.errors import DetectorError
 
 
@@ -137,17 +137,6 @@ def test_the_seed_decides():
     assert torch.equal(kept(1), kept(1))
     assert not torch.equal(kept(1), kept(2))
     assert torch.equal(torch.get_rng_state(), state)
-
-
-def test_nearest_by_hand_and_exact_where_squares_would_cancel():
-    far, which = nearest(torch.tensor([[0.0, 0.0], [3.0, 4.0]]), torch.tensor([[3.0, 0.0], [0.0, 1.0]]))
-    assert far.tolist() == [1.0, 4.0]
-    assert which.tolist() == [1, 0]
-    points = torch.full((2, 3), 1000.0)
-    points[1] += 0.001
-    assert nearest(points[:1], points[:1])[0].tolist() == [0.0]
-    expected = (points[1] - points[0]).norm().item()
-    assert nearest(points[1:], points[:1])[0].item() == pytest.approx(expected)
 
 
 @pytest.mark.parametrize(("size", "cap"), [(0, 10), (10, 10)])

@@ -1,5 +1,8 @@
 """PatchCore: patches, bank, and score against a second reading of the paper."""
 
+import functools
+from unittest import mock
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,7 @@ from torch.nn import functional
 
 from models.backbones import build_backbone
 from models.detectors import DETECTORS
-from models.detectors.cells import Grid
+from models.detectors.cells import Grid, stage_grids
 from models.detectors.detector import SliceBatch
 from models.detectors.patchcore import PatchCore, between
 from models.errors import DetectorError
@@ -39,8 +42,24 @@ def slices(count, seed=0):
     return functional.interpolate(coarse, (SIZE, SIZE), mode="bilinear", align_corners=True)
 
 
+@functools.cache
+def network():
+    return build_backbone("resnet18@layer3", seed=1)
+
+
+@functools.cache
+def grids():
+    return stage_grids(network(), SIZE)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _measured_once():
+    with mock.patch("models.detectors.detector.stage_grids", return_value=grids()):
+        yield
+
+
 def make(**options):
-    return PatchCore(build_backbone("resnet18@layer3", seed=1), image_size=SIZE, **options)
+    return PatchCore(network(), image_size=SIZE, **options)
 
 
 @pytest.fixture(scope="module")
