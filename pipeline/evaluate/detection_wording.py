@@ -99,11 +99,12 @@ def _place(column: str, name: str) -> str:
 
 def _details(metrics: Mapping[str, Any]) -> Iterator[str]:
     alarms, labels = metrics["false_alarms"], metrics["labels"]
-    if _broken_sites(metrics):
+    if _broken_sites(metrics) and len(metrics["groups"]["site"]) > 1:
         yield f"Over all sites, {percents(alarms['by_patient'])} of {alarms['n']} normal scans are called abnormal."
     for column, groups in metrics["groups"].items():
         for name, group in groups.items():
-            if column != "site" and group["false_alarms"]["promise"] == "broken":
+            part = group["false_alarms"]["n"] < alarms["n"]  # all normals together are told already
+            if column != "site" and part and group["false_alarms"]["promise"] == "broken":
                 rate = percents(group["false_alarms"]["by_patient"])
                 yield f"More false alarms than promised {_place(column, name)}: {rate}."
     if alarms["spread"]:

@@ -71,6 +71,14 @@ def test_the_first_sentence_names_the_site_where_the_promise_is_broken():
     assert verdict.details[0].startswith("Over all sites")
 
 
+def test_a_group_that_holds_all_normals_is_not_told_twice():
+    t = make_detections(300)
+    everyone = {"site": ("gz",) * 300, "finding": tuple("x" if ill else "" for ill in t.abnormal)}
+    details = " ".join(detection_verdict(measured(groups=everyone, called=np.ones(300, bool))[1]).details)
+    assert "Over all sites" not in details
+    assert "where finding is" not in details
+
+
 def test_a_promise_broken_without_sites_is_told_too():
     _, metrics = measured(groups={}, called=np.ones(300, bool))
     verdict = detection_verdict(metrics)
