@@ -97,7 +97,8 @@ class NearestNeighbours(PooledDetector):
         rough = torch.cdist(rows - middle, self.bank - middle)
         near = rough.topk(min(self.k + SPARE, len(self.bank)), largest=False).indices
         exact = (rows[:, None] - self.bank[near]).norm(dim=2)
-        return exact.topk(self.k, largest=False).values.mean(dim=1)
+        nearest: Tensor = exact.topk(self.k, largest=False).values
+        return nearest.mean(dim=1)
 
     def learned(self) -> dict[str, Tensor]:
         """Bank (R, F) of scaled features, and what features are divided by, (F,)."""

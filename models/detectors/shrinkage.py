@@ -105,4 +105,5 @@ def whitening(covariance: Tensor) -> Tensor:
             "the covariance of the normal slices' features has no inverse; add more, and varied, slices"
         )
     eye = torch.eye(covariance.shape[-1], dtype=covariance.dtype, device=covariance.device)
-    return torch.linalg.solve_triangular(factor, eye.expand_as(covariance), upper=False).mT
+    inverse: Tensor = torch.linalg.solve_triangular(factor, eye.expand_as(covariance), upper=False)
+    return inverse.mT
