@@ -18,7 +18,7 @@ from pipeline.scan import Scan, SeriesRef
 
 if TYPE_CHECKING:  # torch takes seconds to import, and is needed with a bundle only
     from pipeline.check.trial import Trial
-    from pipeline.score.scorer import Slices
+    from pipeline.detect.slices import Slices
 
 
 def headed(number: int, ref: SeriesRef) -> tuple[SeriesCheck, Look | None]:

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pipeline.check.records import Timing
+from pipeline.detect.slices import SCORING_BATCH, Slices
 from pipeline.scan import SeriesRef
-from pipeline.score.scorer import BATCH_SLICES, Scorer, Slices
+from pipeline.score.scorer import Scorer
 
-ENOUGH_SLICES = 4 * BATCH_SLICES
+ENOUGH_SLICES = 4 * SCORING_BATCH
 
 
 @dataclass(slots=True)
@@ -39,7 +40,7 @@ def time_network(scorer: Scorer, samples: Sequence[Slices]) -> tuple[int, float]
     Returns:
         Number of batches, and seconds of one.
     """
-    batches = math.ceil(sum(map(len, samples)) / BATCH_SLICES)
+    batches = math.ceil(sum(map(len, samples)) / SCORING_BATCH)
     scorer.score(samples[:1])
     start = time.perf_counter()
     scorer.score(samples)
@@ -51,7 +52,7 @@ def batch_count(refs: Sequence[SeriesRef], scorer: Scorer) -> int:
     most = scorer.record.preparation.slices
     slices = [min(ref.images, most) for ref in refs]
     size = scorer.chunk_series
-    return sum(math.ceil(sum(slices[n : n + size]) / BATCH_SLICES) for n in range(0, len(slices), size))
+    return sum(math.ceil(sum(slices[n : n + size]) / SCORING_BATCH) for n in range(0, len(slices), size))
 
 
 def with_network(timing: Timing, scorer: Scorer, samples: Sequence[Slices], refs: Sequence[SeriesRef]) -> Timing:

@@ -12,12 +12,13 @@ from pipeline.check.chain import ChainStep
 from pipeline.check.records import BundleFacts, Timing
 from pipeline.check.row import Seen
 from pipeline.check.timing import SampleShelf, with_network
+from pipeline.detect.slices import Slices
 from pipeline.learn.device import choose_device
 from pipeline.learn.leakage import FILE, TrainingSet, parse_training_set
 from pipeline.prepare.intensity import value_range
 from pipeline.prepare.samples import Preparation, check_applicable, prepare
 from pipeline.scan import Scan, SeriesRef
-from pipeline.score.scorer import Scorer, Slices, load_scorer
+from pipeline.score.scorer import Scorer, load_scorer
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -150,7 +150,7 @@ def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt) -> DetectorReco
         fitted_on=Counted(scans=len(used), patients=len({case.patient for case in used})),
         calibrated_on=Counted(scans=len(normals), patients=len({case.patient for case in normals}), site=held.site),
         recalibrated=bool(held.site),
-        share_normal=doubt.share,
+        share_normal=dict(doubt.share),
         notes=(*chosen.fitted.notes, *doubt.notes),
     )
 

@@ -39,7 +39,8 @@ def check_normals(cohort: Cohort, target_sites: tuple[str, ...]) -> None:
         CohortError: Saying which are missing.
     """
     normal = cohort.classes[0]
-    for split, purpose in (("train", "to learn from"), ("val", "to calibrate on")):
+    purposes: dict[Split, str] = {"train": "to learn from", "val": "to calibrate on"}
+    for split, purpose in purposes.items():
         if not normals_of(cohort, split, but=target_sites):
             where = " outside target_sites" if target_sites else ""
             raise CohortError(f"no row labelled {normal!r} in {split}{where}: normal scans are needed {purpose}")
