@@ -94,7 +94,13 @@ def build_parser() -> argparse.ArgumentParser:
 
     score = add("score", "score every series below a folder; goes on where an earlier run stopped")
     _scoring(score)
-    score.add_argument("--heatmaps", action="store_true", help="a Grad-CAM overlay of each scan called abnormal")
+    score.add_argument("--heatmaps", action="store_true", help="of each scan called abnormal: picture, and NIfTI")
+    score.add_argument(
+        "--dicom-maps",
+        choices=["none", "parametric", "segmentation"],
+        default="none",
+        help="heat-maps as DICOM objects in the scan's own study, too (default: %(default)s)",
+    )
     score.add_argument("--dry-run", action="store_true", help="say what would be done")
 
     serve = add("serve", "score an incoming folder on schedule until stopped")

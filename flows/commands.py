@@ -90,7 +90,7 @@ def adapt(options: argparse.Namespace) -> dict[str, Any]:
     result = run_flow("flows.adapt", "adapt_flow", request)
     result["lines"] = [
         f"verdict: {result['verdict']}"
-        if config.strategy == "auto"
+        if config.strategy == "auto" or config.task == "one_class"
         else f"validation AUROC: {result['val_auroc']:.4f} (flatters; validate on test rows)",
         f"report: {result['report']}",
         f"bundle: {result['bundle']} ({result['digest'][:12]}), {result['left_out']} rows left out",
@@ -145,7 +145,8 @@ def score_request(options: argparse.Namespace) -> Request:
         out=str(options.out.absolute()),
         options={
             "device": options.device,
-            "heatmaps": getattr(options, "heatmaps", False),
+            "heatmaps": getattr(options, "heatmaps", False) or getattr(options, "dicom_maps", "none") != "none",
+            "dicom_maps": getattr(options, "dicom_maps", "none"),
             "archives": options.archives,
         },
     )

@@ -51,6 +51,7 @@ def run_finish(request: str) -> dict[str, Any]:
         Path(asked.out),
         device=asked.options["device"],
         heatmaps=asked.options["heatmaps"],
+        dicom_maps=asked.options.get("dicom_maps", "none"),
         watch=make_watch(run=Path(asked.run)),
     )
 

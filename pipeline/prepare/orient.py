@@ -33,6 +33,15 @@ class Turn:
             stored[axis] = shape[axis] - 1 - value if flip else value
         return stored
 
+    def place(self, stored: npt.NDArray[np.float64], shape: tuple[int, int, int]) -> npt.NDArray[np.float64]:
+        """Turned coordinates (3,) of stored ones: what `undo` takes back."""
+        return np.array(
+            [
+                shape[axis] - 1 - stored[axis] if flip else stored[axis]
+                for axis, flip in zip(self.source, self.flipped, strict=True)
+            ]
+        )
+
 
 def lps_turn(affine: npt.NDArray[np.float64]) -> Turn:
     """The turn after which I runs to the patient's left, J to the back, K up; oblique scans go to the nearest axes."""

@@ -93,7 +93,7 @@ class Layout:
             below, share = int(place), np.float32(place % 1)
             wanted = {below, min(below + 1, self.slices - 1)}
             near = {n: near[n] if n in near else columns @ maps[n].T @ rows.T for n in sorted(wanted)}
-            part[:, :, k] = near[below] if share == 0 else (1 - share) * near[below] + share * near[below + 1]
+            part[:, :, k] = near[below] if share == 0 else near[below] + share * (near[below + 1] - near[below])
         return result
 
     def source_place(self, n: float, row: float, column: float) -> Array:
@@ -124,16 +124,17 @@ class Layout:
         return self._mm(self.source_place(n, row, column))
 
     def peak(self, carried: npt.NDArray[np.float32]) -> Peak:
-        """The highest voxel of a map (I, J, K) in the scan's own grid; of equal ones that nearest to their middle.
+        """The highest voxel of a map (I, J, K) in the scan's own grid; of equal ones the most central.
 
-        Equal ones are common at the ends of a volume, beyond the middle of the outermost slab. Of more than a million
-        the first is taken: the map is flat.
+        Equal ones are common at the ends of a volume, beyond the centre of the outermost slab; of these the one at that
+        centre is taken. Of more than a million the first is: the map is flat.
         """
         highest = carried == carried.max()
         at = np.array(np.unravel_index(int(highest.argmax()), carried.shape))
         if 1 < np.count_nonzero(highest) <= MOST_TIES:
             ties = np.argwhere(highest)
-            at = ties[np.linalg.norm(ties - ties.mean(axis=0), axis=1).argmin()]
+            middle = self.source_place((self.slices - 1) / 2, (self.size - 1) / 2, (self.size - 1) / 2)
+            at = ties[np.linalg.norm(ties - middle, axis=1).argmin()]
         voxel = (int(at[0]), int(at[1]), int(at[2]))
         return Peak(voxel, self._mm(np.array(voxel, np.float64)), float(carried[voxel]))
 

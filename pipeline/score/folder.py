@@ -16,6 +16,7 @@ from pipeline.learn.device import choose_device
 from pipeline.model_record import read_record
 from pipeline.scan import SeriesRef
 from pipeline.score.ledger import Ledger
+from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.scorer import load_scorer, pending, run_key, score_series
 from pipeline.score.table import write_scores
 from pipeline.watch import Watch
@@ -125,9 +126,20 @@ def shard_size(shard: Path) -> int:
 
 
 def finish(
-    run: Path, state: Workspace, bundle: Path, out: Path, *, device: str, heatmaps: bool, watch: Watch
+    run: Path,
+    state: Workspace,
+    bundle: Path,
+    out: Path,
+    *,
+    device: str,
+    heatmaps: bool,
+    watch: Watch,
+    dicom_maps: DicomMaps = "none",
 ) -> dict[str, Any]:
     """Write scores.csv from the ledger, and a heat-map of every scan called abnormal if they are asked for.
+
+    Args:
+        dicom_maps: Which DICOM object is written beside each heat-map.
 
     Returns:
         `scores`, the file; `counts`, status to number of rows; `heatmaps`, their folder or empty.
@@ -137,12 +149,12 @@ def finish(
     done = Ledger(state.root / "ledger.jsonl").done(run_key(opened.digest, choose_device(device)))
     counts = write_scores(out / "scores.csv", refs, done, read_record(opened), opened.digest)
     if heatmaps:
-        from pipeline.score.heatmap import write_heatmaps  # MONAI takes a second to import
+        from pipeline.score.maps.of_bundle import write_heatmaps  # MONAI and highdicom take seconds to import
 
-        called = [ref for ref in refs if ref.key in done and done[ref.key].decision == "anomaly"]
+        called = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].decision == "anomaly"]
         scorer = load_scorer(bundle, choose_device(device))
         bar = watch.bar("heat-maps", len(called))
-        write_heatmaps(scorer, called, out / "heatmaps", state.key(), bar)
+        write_heatmaps(scorer, called, out / "heatmaps", state.key(), dicom=dicom_maps, progress=bar)
     return {
         "scores": str(out / "scores.csv"),
         "counts": counts,

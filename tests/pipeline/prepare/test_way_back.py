@@ -39,7 +39,7 @@ def volumes(draw):
     affine = np.eye(4)
     affine[:3, :3] = tilt.as_matrix() @ (np.eye(3)[:, axes] * signs) @ np.diag(spacing)
     affine[:3, 3] = draw(st.lists(st.floats(-300, 300), min_size=3, max_size=3))
-    share = np.array(draw(st.lists(st.floats(0.25, 0.75), min_size=3, max_size=3)))
+    share = np.array(draw(st.lists(st.floats(0.1, 0.9), min_size=3, max_size=3)))
     return shape, affine, share * (np.array(shape) - 1)
 
 
@@ -140,6 +140,15 @@ def test_slabs_by_hand():
     maps[1], maps[2] = 3.0, 6.0
     column = layout.to_source(maps)[4, 4]
     np.testing.assert_allclose(column, [0, 0, 1.5, 3, 4, 5, 6, 3, 0, 0], atol=1e-6)
+
+
+@pytest.mark.parametrize(("slab", "voxel"), [(0, 1), (3, 8)])
+def test_a_peak_in_the_outermost_slab_lies_at_its_centre_not_at_the_border(slab, voxel):
+    scan = planted((9, 9, 10), np.diag([-1.0, -1.0, 1.0, 1.0]), (4, 4, 5), (3, 3, 3))
+    layout = prepare(scan, preparation(slices=4)).layout
+    maps = np.zeros((4, SIZE, SIZE), np.float32)
+    maps[slab] = 1.0
+    assert layout.peak(layout.to_source(maps)).voxel == (4, 4, voxel)
 
 
 def test_outside_the_crop_is_the_lowest_value_of_the_maps():

@@ -1,0 +1,165 @@
+"""Writing the heat-maps of scored scans: pictures, NIfTI, DICOM, and `index.csv`, which says which is which."""
+
+import csv
+import dataclasses
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.errors import MapError, Reason, ScanError
+from pipeline.ingest.convert import write_nifti
+from pipeline.ingest.read import read_scan
+from pipeline.prepare.intensity import value_range
+from pipeline.prepare.samples import Preparation, prepare, to_tensor
+from pipeline.prepare.way_back import Layout, Peak
+from pipeline.scan import Scan, SeriesRef
+from pipeline.score.maps.dicom import Origin, write_dicom
+from pipeline.score.maps.dicom_objects import DicomMap
+from pipeline.score.maps.drawing import Draw, Drawn
+from pipeline.score.maps.kinds import DicomMaps
+from pipeline.score.maps.picture import picture
+from pipeline.score.outcome import Outcome
+from pipeline.workspace import pseudonym, safe_cell, whole_file
+
+INDEX = "index.csv"
+
+
+@dataclass(frozen=True, slots=True)
+class MapRow:
+    """A line of index.csv.
+
+    Attributes:
+        source, series_uid: As in scores.csv.
+        about: The class that the map speaks for; empty if there is no map.
+        score: The scan's anomaly score.
+        peak: Where the map is highest; None if it has one value everywhere, or there is no map.
+        png, nifti, dicom: Files, beside index.csv; empty where there is none.
+        note: Why a file is missing.
+    """
+
+    source: str
+    series_uid: str
+    score: float
+    about: str = ""
+    peak: Peak | None = None
+    png: str = ""
+    nifti: str = ""
+    dicom: str = ""
+    note: str = ""
+
+    def cells(self) -> list[str]:
+        """Its text, in the order of `HEADER`."""
+        voxel: list[str] = [str(index) for index in self.peak.voxel] if self.peak else [""] * 3
+        mm = [f"{value:.2f}" for value in self.peak.mm] if self.peak and self.peak.mm else [""] * 3
+        value = f"{self.peak.value:.6g}" if self.peak else ""
+        names = [safe_cell(self.series_uid), safe_cell(self.about), f"{self.score:.4f}"]
+        return [self.source, *names, *voxel, *mm, value, self.png, self.nifti, self.dicom, safe_cell(self.note)]
+
+
+HEADER = ["source", "series_uid", "class", "anomaly_score", "peak_i", "peak_j", "peak_k"]
+HEADER += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "peak_value", "png", "nifti", "dicom", "note"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class MapWriter:
+    """Writes heat-maps into a folder; file names are pseudonyms.
+
+    Attributes:
+        draw: Draws the maps.
+        preparation: The bundle's.
+        out: Where files go.
+        origin: Who draws them; its key makes the pseudonyms, too.
+        dicom: Which DICOM object is written.
+    """
+
+    draw: Draw
+    preparation: Preparation
+    out: Path
+    origin: Origin
+    dicom: DicomMaps = "none"
+
+    def write(
+        self, scored: Iterable[tuple[SeriesRef, Outcome]], progress: Callable[[int], None] | None = None
+    ) -> list[MapRow]:
+        """Write the maps of scored series and `index.csv` (mode 0600); one bad series stops nothing.
+
+        Returns:
+            A row for each series, sorted.
+        """
+        rows: list[MapRow] = []
+        for ref, outcome in scored:
+            rows.append(self._row(ref, outcome))
+            if progress:
+                progress(1)
+        rows.sort(key=lambda row: (row.source, row.series_uid))
+        with whole_file(self.out / INDEX, private=True) as file:
+            lines = csv.writer(file, lineterminator="\n")
+            lines.writerow(HEADER)
+            lines.writerows(row.cells() for row in rows)
+        return rows
+
+    def _row(self, ref: SeriesRef, outcome: Outcome) -> MapRow:
+        row = MapRow(ref.source, ref.series_uid, outcome.anomaly_score or 0.0)
+        try:
+            return self._written(row, ref, outcome)
+        except (ScanError, MapError) as error:
+            return dataclasses.replace(row, note=str(error))
+        except OSError as error:
+            return dataclasses.replace(row, note=f"{Reason.UNREADABLE}: {error.strerror or type(error).__name__}")
+        except MemoryError:
+            return dataclasses.replace(row, note=f"{Reason.OVER_BUDGET}: not enough memory to draw it now")
+
+    def _written(self, row: MapRow, ref: SeriesRef, outcome: Outcome) -> MapRow:
+        scan = read_scan(ref)
+        sample = prepare(scan, self.preparation)
+        drawn = self.draw(to_tensor(sample.slices), outcome)
+        carried = sample.layout.to_source(drawn.maps)
+        flat = float(carried.min()) == float(carried.max())
+        peak = None if flat else sample.layout.peak(carried)
+        name = pseudonym(self.origin.key, f"{ref.series_uid}|{ref.key}")
+        row = dataclasses.replace(row, about=drawn.about, peak=peak, note="the map has one value everywhere" * flat)
+        limits = (float(np.median(drawn.maps)), float(drawn.maps.max()))
+        shown = value_range(scan, self.preparation.intensity, self.preparation.window)
+        _picture(self.out / f"{name}.png", scan, carried, (sample.layout, peak), shown=shown, limits=limits)
+        row = dataclasses.replace(row, png=f"{name}.png")
+        if scan.geometry == "patient":
+            write_nifti(self.out / f"{name}.nii.gz", dataclasses.replace(scan, voxels=carried))
+            row = dataclasses.replace(row, nifti=f"{name}.nii.gz")
+        return row if self.dicom == "none" else self._with_dicom(row, ref, scan, drawn, carried)
+
+    def _with_dicom(
+        self, row: MapRow, ref: SeriesRef, scan: Scan, drawn: Drawn, carried: npt.NDArray[np.float32]
+    ) -> MapRow:
+        name = f"{Path(row.png).stem}.dcm"
+        found = DicomMap(carried, drawn.about, drawn.cut)
+        try:
+            write_dicom(self.out / name, self.dicom, found, ref=ref, scan=scan, origin=self.origin)
+        except MapError as error:
+            return dataclasses.replace(row, note=str(error))
+        return dataclasses.replace(row, dicom=name)
+
+
+def _picture(
+    path: Path,
+    scan: Scan,
+    carried: npt.NDArray[np.float32],
+    place: tuple[Layout, Peak | None],
+    *,
+    shown: tuple[float, float],
+    limits: tuple[float, float],
+) -> None:
+    """The slice with the peak (the middle one without), turned to patient axes, with the heat over it."""
+    layout, peak = place
+    heat, voxels = layout.turn.apply(carried), layout.turn.apply(scan.voxels)
+    middle = (np.array(layout.shape, np.float64) - 1) // 2 if peak is None else np.array(peak.voxel, np.float64)
+    column, row, k = layout.turn.place(middle, layout.shape).tolist()
+    image = np.swapaxes(voxels[:, :, int(k)], 0, 1)
+    grey = ((image - shown[0]) / (shown[1] - shown[0])).clip(0, 1)
+    width, height = (scan.spacing[axis] for axis in layout.turn.source[:2])
+    mark = None if peak is None else (row, column)
+    sheet = picture(grey, heat[:, :, int(k)].T, limits, pixel=(height, width), mark=mark)
+    with whole_file(path, mode="wb") as file:
+        sheet.save(file, format="PNG")
