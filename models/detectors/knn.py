@@ -15,7 +15,7 @@ SPARE = 6
 
 
 class NearestNeighbours(PooledDetector):
-    """Score = mean over the k nearest normal slices n of ||f - f_n||, on plain pooled features.
+    """Score = mean over the k nearest normal slices n of ||f - f_n||, on pooled features of length 1.
 
     Memory: the features of at most `max_rows` slices, a random choice by seed where there are more, so
     4 max_rows F bytes: 41 MB for resnet18's 512 features.
@@ -23,7 +23,7 @@ class NearestNeighbours(PooledDetector):
     Args:
         k: Number of neighbours.
         max_rows: Most normal slices kept.
-        scaling: See `PooledDetector`.
+        scaling: See `PooledDetector`; the paper's is `none`.
 
     Source:
         Bergman, Cohen & Hoshen 2020, Deep Nearest Neighbor Anomaly Detection (DN2): k = 2.
@@ -40,7 +40,7 @@ class NearestNeighbours(PooledDetector):
         stages: tuple[str, ...] = (),
         seed: int = 0,
         reduced: bool = False,
-        scaling: Scaling = "none",
+        scaling: Scaling = "l2",
         k: int = 2,
         max_rows: int = 20_000,
     ) -> None:

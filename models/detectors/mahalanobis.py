@@ -23,7 +23,8 @@ class Mahalanobis(PooledDetector):
 
     Args:
         max_features: Most features F.
-        scaling: See `PooledDetector`. It matters through what the covariance is shrunk towards.
+        scaling: See `PooledDetector`; the paper's is `none`. `standard` differs from it by what the covariance is
+            shrunk towards alone.
 
     Source:
         Rippel, Mertens & Merhof 2020, Modeling the distribution of normal data in pre-trained deep features; the
@@ -42,7 +43,7 @@ class Mahalanobis(PooledDetector):
         stages: tuple[str, ...] = (),
         seed: int = 0,
         reduced: bool = False,
-        scaling: Scaling = "none",
+        scaling: Scaling = "l2",
         max_features: int = 4096,
     ) -> None:
         super().__init__(backbone, image_size=image_size, stages=stages, seed=seed, reduced=reduced, scaling=scaling)

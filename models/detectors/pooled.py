@@ -20,6 +20,10 @@ class PooledDetector(Detector):
     Stages by default: those that the backbone joins, if its name joins several, else the last one. Where T > 1 stages
     stand side by side each counts alike, however wide it is and however large its values are.
 
+    By default the direction of a stage's features counts and their length, which may follow contrast
+    more than disease, does not. On pneumonia against normal radiographs of a training set (400 normal ones to fit,
+    300 others to compare, two networks) that gave an AUROC 0.04 to 0.14 above plain features.
+
     Args:
         scaling: What is done with the features h of a stage, of which there are F_t:
             `none`: h; of several stages h / sqrt(total variance of the stage over the normal slices).
@@ -38,7 +42,7 @@ class PooledDetector(Detector):
         stages: tuple[str, ...] = (),
         seed: int = 0,
         reduced: bool = False,
-        scaling: Scaling = "none",
+        scaling: Scaling = "l2",
     ) -> None:
         joined = backbone.taps if len(backbone.taps) > 1 else ()
         super().__init__(backbone, image_size=image_size, stages=stages or joined, seed=seed, reduced=reduced)

@@ -68,6 +68,13 @@ def test_mahalanobis_agrees_with_scikit_learn(name, scaling, stream, textures):
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_by_default_the_length_of_the_features_does_not_count(kind, textures):
+    found = build(kind, JOINED).pooled(textures(3))
+    for part in found.split(build(kind, JOINED).widths, dim=1):
+        torch.testing.assert_close(part.norm(dim=1), torch.ones(3))
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_default_stages_are_the_joined_ones_or_the_last(kind):
     assert build(kind).stages == ("stage1",)
     assert build(kind, JOINED).stages == ("stage1", "stage2")
@@ -80,7 +87,7 @@ def test_the_neck_belongs_to_the_last_stage():
     backbone = build_backbone("convnext_tiny", seed=1).eval()
     neck = torch.nn.Sequential(torch.nn.Flatten(1), torch.nn.Linear(768, 768, bias=False)).requires_grad_(False)
     backbone.neck = neck
-    detector = NearestNeighbours(backbone, image_size=SIZE)
+    detector = NearestNeighbours(backbone, image_size=SIZE, scaling="none")
     images = torch.rand(1, 1, SIZE, SIZE, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
         expected = backbone(detector.normalise(images))
