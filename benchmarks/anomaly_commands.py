@@ -29,7 +29,7 @@ def by_command(bench, case, detector):
     record["validate"] = scanshift("validate", bundle, test, "-w", space, "-o", folder / "validation")
     metrics = folder / "validation" / "metrics.json"
     record["metrics"] = json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() else None
-    return record
+    return record  # the metrics say what the report warns of and what the policy promised
 
 
 def scanshift(*arguments):

@@ -12,7 +12,7 @@ import torch
 from anomaly_job import run_job
 
 logging.disable(logging.WARNING)
-warnings.simplefilter("ignore", FutureWarning)
+warnings.simplefilter("ignore")  # deprecations within the package
 MEAN, STD = (torch.tensor(v).view(1, 3, 1, 1) for v in ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)))
 
 

@@ -71,7 +71,7 @@ def compare(bench, name, ratio, python):
 def _run(interpreter, script, job, folder):
     path = folder / "job.json"
     path.write_text(json.dumps(job), encoding="utf-8")
-    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": ""}
+    environment = {**os.environ, "OMP_NUM_THREADS": str(THREADS), "PYTHONPATH": "", "TQDM_DISABLE": "1"}
     if script == "anomaly_ours.py":
         environment["PYTHONPATH"] = str(HERE.parent)
     subprocess.run([str(interpreter), str(HERE / script), str(path)], check=True, env=environment)
