@@ -20,6 +20,10 @@ from pipeline.score.outcome import Outcome
 class ScanModel(Protocol):
     """Scores prepared scans; a scan's outcome depends on nothing but itself."""
 
+    @property
+    def record(self) -> ModelRecord:
+        """What the bundle says of itself."""
+
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
         """What the network says of each slice, (N, ...) a scan, of samples (N, C, S, S) each."""
 

@@ -31,16 +31,19 @@ class Scorer:
     """A loaded bundle.
 
     Attributes:
-        record: What the bundle says of itself.
         model: Its network, in evaluation mode.
         digest: The bundle's digest.
         device: Where the network runs.
     """
 
-    record: ModelRecord
     model: ScanModel
     digest: str
     device: torch.device
+
+    @property
+    def record(self) -> ModelRecord:
+        """What the bundle says of itself."""
+        return self.model.record
 
     @property
     def run_key(self) -> str:
@@ -81,7 +84,7 @@ def load_scorer(bundle: Path, device: torch.device) -> Scorer:
     """
     opened = open_bundle(bundle)
     record = read_record(opened)
-    return Scorer(record, load_model(opened, record, device), opened.digest, device)
+    return Scorer(load_model(opened, record, device), opened.digest, device)
 
 
 def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:

@@ -155,7 +155,7 @@ def test_scans_that_cannot_be_read(adapt, scans, samples):
         ("image_size=[", "the value is not YAML"),
         ("epochs", "expected key=value"),
         ("device=tpu", "config: device: "),
-        ("task=one_class", "not available"),
+        ("policy=sometimes", "expected false_alarm=0.05"),
     ],
 )
 def test_settings_that_make_no_sense_are_wrong_use(adapt, scans, setting, words):

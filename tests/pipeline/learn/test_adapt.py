@@ -203,7 +203,9 @@ def test_a_plan_describes_itself_without_identity(adapted):
         ({"strategy": "lpft"}, UnknownNameError, "unknown strategy 'lpft'; did you mean lp_ft"),
         ({"backbone": "resnet"}, UnknownNameError, "unknown backbone"),
         ({"backbone": "inception_v3", "image_size": 64}, ConfigError, "inception_v3 needs at least 75"),
-        ({"task": "one_class"}, ConfigError, "not available in this version"),
+        ({"task": "one_class", "detector": "padam"}, UnknownNameError, "unknown detector 'padam'; did you mean padim"),
+        ({"task": "one_class", "align": "coral"}, ConfigError, "align=coral works on a classifier"),
+        ({"task": "one_class", "backbone": "auto"}, ConfigError, "for one_class name one"),
         ({"classes": ("normal", "opacity", "effusion")}, CohortError, "class 'effusion' has no row"),
     ],
 )

@@ -89,7 +89,8 @@ def test_at_the_threshold_it_is_an_anomaly_and_just_below_it_is_not(kind):
     score = scorer.score(samples[:1])[0].anomaly_score
     decisions = []
     for threshold in (score, score + 1e-12, score - 1e-12):
-        changed = replace(scorer, record=scorer.record.model_copy(update={"anomaly_threshold": threshold}))
+        record = scorer.record.model_copy(update={"anomaly_threshold": threshold})
+        changed = replace(scorer, model=replace(scorer.model, record=record))
         decisions.append(changed.score(samples[:1])[0].decision)
     assert decisions == ["anomaly", "normal", "anomaly"]
 
