@@ -26,6 +26,8 @@ def by_command(bench, case, detector):
     for setting in (f"detector={detector}", f"backbone={bench.options.backbone}", "seed=0"):
         adapt += ["--set", setting]
     record = {"adapt": None if bundle.exists() else scanshift(*adapt)}
+    if record["adapt"] and record["adapt"]["exit"]:
+        return record
     record["validate"] = scanshift("validate", bundle, test, "-w", space, "-o", folder / "validation")
     metrics = folder / "validation" / "metrics.json"
     record["metrics"] = json.loads(metrics.read_text(encoding="utf-8")) if metrics.exists() else None

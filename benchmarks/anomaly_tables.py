@@ -120,7 +120,8 @@ def _commands(found, _kinds):
     print("\n### Through the command line: normals of one site, validated\n")
     print("| case | detector | adapt | validate | AUROC | said |\n|" + "---|" * 6)
     for (case, detector), record in found.items():
-        adapted, validated = record["adapt"] or {"exit": 0, "error": ""}, record["validate"]
+        adapted = record["adapt"] or {"exit": 0, "error": ""}
+        validated = record.get("validate", {"exit": "–", "error": "", "result": None})
         area = (validated["result"] or {}).get("auroc") or {}
         figure = [area.get(key) for key in ("value", "low", "high")]
         said = adapted["error"] if adapted["exit"] else validated["error"] if validated["exit"] else ""

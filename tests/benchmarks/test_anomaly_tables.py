@@ -24,7 +24,7 @@ def test_each_subtype_is_measured_against_all_normals(tables):
         subtypes=np.array(["", "", "a", "b", ""]),
         patients=np.array(["1", "2", "3", "4", "5"]),
     )
-    found = tables.measured([0.1, 0.5, 0.9, 0.3, 9.0], site, np.arange(4))["auroc"]
+    found = tables.measured([0.1, 0.5, 0.9, 0.3], site, np.arange(4))["auroc"]
     assert [found[name][0] for name in ("all", "a", "b")] == [0.75, 1.0, 0.5]
 
 
@@ -49,6 +49,7 @@ def test_tables_print_what_is_there(tables, capsys):
             "alarms|knn|net": {"rates": [0.04, 0.06], "by_patient": [0.05, 0.05], "official": [[0.07, 0.02, 0.1]] * 2},
             "mislabelled|knn|net|0": {"auroc": {"all": [0.85, 0.7, 0.9]}, "mislabelled": 1},
             "command|across|auto": {"adapt": None, "validate": failed, "metrics": None},
+            "command|nih|auto": {"adapt": failed},
         }
     )
     told = capsys.readouterr().out
@@ -57,4 +58,5 @@ def test_tables_print_what_is_there(tables, capsys):
     assert "| patchcore, 10 scans | 7 (0.10%) | ours | 0.900 (0.800–0.950) | 3.0 | 4.0 | 6 | 5 |" in told
     assert "of fresh normals 5.00% of scans" in told
     assert "| knn | net | 0.900 | 0.850 | -0.050 |" in told
+    assert "| nih | auto | 1 | – | – | refused: every scan looks abnormal |" in told
     assert "| across | auto | 0 | 1 | – | refused: every scan looks abnormal |" in told
