@@ -154,7 +154,9 @@ def finish(
         called = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].decision == "anomaly"]
         scorer = load_scorer(bundle, choose_device(device))
         bar = watch.bar("heat-maps", len(called))
-        write_heatmaps(scorer, called, out / "heatmaps", state.key(), dicom=dicom_maps, progress=bar)
+        rows = write_heatmaps(scorer, called, out / "heatmaps", state.key(), dicom=dicom_maps, progress=bar)
+        if missing := sum(bool(row.note) for row in rows):
+            watch.note(f"{missing} of {len(rows)} heat-maps lack a file; heatmaps/index.csv says why")
     return {
         "scores": str(out / "scores.csv"),
         "counts": counts,

@@ -164,6 +164,21 @@ def test_heatmaps_are_made_of_anomalies_only(incoming, radiograph_bundle, tmp_pa
     called = (out / "scores.csv").read_text().count(",anomaly,")
     assert 0 < called < 24
     assert len(list((out / "heatmaps").glob("*.png"))) == called
+    assert not list((out / "heatmaps").glob("*.dcm"))
+
+
+def test_what_of_the_heatmaps_is_missing_is_noted(incoming, radiograph_bundle, tmp_path):
+    out, notes = tmp_path / "out", []
+    score_folder(incoming, radiograph_bundle, out, device="cpu")
+    state = state_folder(out, None)
+    run = next((state.root / "runs" / "score").iterdir())
+    options = {"device": "cpu", "heatmaps": True, "watch": Watch(note=notes.append)}
+    finish(run, state, radiograph_bundle, out, dicom_maps="segmentation", **options)
+    called = len(list((out / "heatmaps").glob("*.png")))
+    assert len(list((out / "heatmaps").glob("*.dcm"))) == called > 0
+    assert notes == []
+    finish(run, state, radiograph_bundle, out, dicom_maps="parametric", **options)
+    assert notes == [f"{called} of {called} heat-maps lack a file; heatmaps/index.csv says why"]
 
 
 def test_a_second_run_into_the_same_folder_is_turned_away(incoming, radiograph_bundle, tmp_path):
