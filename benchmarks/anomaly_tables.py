@@ -118,14 +118,19 @@ def _mislabelled(found, kinds):
 
 def _commands(found, _kinds):
     print("\n### Through the command line: normals of one site, validated\n")
-    print("| case | detector | adapt | validate | AUROC | said |\n|" + "---|" * 6)
+    print("| case | detector | adapt | validate | AUROC | false alarms | promise | said |\n|" + "---|" * 8)
     for (case, detector), record in found.items():
         adapted = record["adapt"] or {"exit": 0, "error": ""}
         validated = record.get("validate", {"exit": "–", "error": "", "result": None})
         area = (validated["result"] or {}).get("auroc") or {}
         figure = [area.get(key) for key in ("value", "low", "high")]
+        alarms = (record.get("metrics") or {}).get("false_alarms") or {}
+        rate = say([alarms.get(key) for key in ("value", "low", "high")])
         said = adapted["error"] if adapted["exit"] else validated["error"] if validated["exit"] else ""
-        print(f"| {case} | {detector} | {adapted['exit']} | {validated['exit']} | {say(figure)} | {said[:160]} |")
+        print(
+            f"| {case} | {detector} | {adapted['exit']} | {validated['exit']} | {say(figure)} | {rate} | "
+            f"{alarms.get('promise', '–')} | {said[:160]} |"
+        )
 
 
 TABLES = {
