@@ -105,9 +105,7 @@ def _planes(ref: SeriesRef, scan: Scan) -> dict[str, Any]:
     positions = [lps[:3, :3] @ (0, 0, k) + lps[:3, 3] for k in range(scan.voxels.shape[2])]
     patient = hd.CoordinateSystemNames.PATIENT
     return {
-        "pixel_measures": hd.PixelMeasuresSequence(
-            pixel_spacing=(spacing[1], spacing[0]), slice_thickness=spacing[2], spacing_between_slices=spacing[2]
-        ),
+        "pixel_measures": hd.PixelMeasuresSequence((spacing[1], spacing[0]), slice_thickness=spacing[2]),
         "plane_orientation": hd.PlaneOrientationSequence(
             patient, (*(lps[:3, 0] / spacing[0]).tolist(), *(lps[:3, 1] / spacing[1]).tolist())
         ),

@@ -9,12 +9,15 @@ import pydicom
 import pytest
 from highdicom.pm.sop import pmread
 
+from pipeline.ingest.read import read_scan
+from pipeline.ingest.scan_folder import scan_sources
 from pipeline.prepare.samples import prepare, to_tensor
 from pipeline.score.maps.dicom import Origin, write_dicom
 from pipeline.score.maps.dicom_objects import DicomMap
 from pipeline.score.maps.drawing import FixedDraw
 from pipeline.score.maps.planted import read_lesions
 from pipeline.score.maps.write import MapWriter
+from tests.pipeline.ingest.truth.enhanced import frames_in
 from tests.pipeline.score.maps.drawings import ABNORMAL, dense_in_lung, settings
 
 ORIGIN = Origin("ab" * 32, b"k" * 32)
@@ -151,6 +154,29 @@ def test_a_radiograph_may_be_a_segmentation_on_its_own_pixels(radiograph, tmp_pa
     pixels = dataset.pixel_array.reshape(dataset.Rows, dataset.Columns)
     np.testing.assert_array_equal(pixels, carried[:, :, 0].T)
     assert dataset.PatientOrientation == pydicom.dcmread(ref.files[0]).PatientOrientation
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_frames_of_one_file_in_any_order_get_their_own_plane(kind, tmp_path):
+    frames_in(tmp_path, [2, 0, 3, 1])
+    (ref,) = scan_sources([tmp_path])
+    scan = read_scan(ref)
+    carried = np.random.default_rng(0).random(scan.voxels.shape).astype(np.float32)
+    path = tmp_path / "map.out"
+    write_dicom(path, kind, DicomMap(carried, "anomaly", 0.5), ref=ref, scan=scan, origin=ORIGIN)
+    dataset = pydicom.dcmread(path)
+    source = pydicom.dcmread(ref.files[0]).PerFrameFunctionalGroupsSequence
+    found = carried if kind == "parametric" else carried >= 0.5
+    seen = set()
+    for frame, pixels in zip(dataset.PerFrameFunctionalGroupsSequence, dataset.pixel_array, strict=True):
+        place = np.array(frame.PlanePositionSequence[0].ImagePositionPatient, float)
+        index = np.linalg.inv(scan.affine) @ [*(place * [-1, -1, 1]), 1]
+        seen.add(round(index[2]))
+        np.testing.assert_allclose(index[:3], [0, 0, round(index[2])], atol=1e-3)
+        np.testing.assert_array_equal(pixels, found[:, :, round(index[2])].T)
+        number = int(frame.DerivationImageSequence[0].SourceImageSequence[0].ReferencedFrameNumber)
+        np.testing.assert_allclose(source[number - 1].PlanePositionSequence[0].ImagePositionPatient, place, atol=1e-3)
+    assert seen == {0, 1, 2, 3}
 
 
 def test_what_cannot_be_written_is_said_and_the_other_files_stay(radiograph, sample_scans, tmp_path):
