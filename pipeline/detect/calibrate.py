@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.decide.conformal import Floats, conformal_scale, patients_needed
 from pipeline.decide.decision_scores import ABNORMAL, NORMAL, UNLABELLED
 from pipeline.decide.policy import Policy
-from pipeline.decide.pool import LEAST, share_normal
+from pipeline.decide.pool import share_normal
 from pipeline.detect.checks import normals_of
 from pipeline.detect.scan_detector import ScanDetector
 from pipeline.evaluate.promise import Promise
@@ -19,6 +19,7 @@ from pipeline.prepare.cohort import Case
 from pipeline.watch import Watch
 
 LEAST_SHARE = 0.2
+LEAST_POOL = 35  # of fewer scans, the interval reaches LEAST_SHARE even where none looks normal
 LEAST_TARGET_NORMALS = 19  # what a false-alarm rate of 5 % needs
 
 
@@ -96,7 +97,7 @@ def doubt_of_target(
     if not sites or held.site:
         return Doubt()
     pool = plan.cohort.of_sites(sites)
-    if len(pool) < LEAST:
+    if len(pool) < LEAST_POOL:
         return Doubt(notes=(f"{len(pool)} scans of the target: too few to say whether any looks normal",))
     bar = watch.bar("scoring the target's scans", len(pool))
     raw = model.raw_scores(store, [case.ref.key for case in pool], bar)
