@@ -17,7 +17,7 @@ from pipeline.score.maps.dicom_objects import DicomMap
 from pipeline.score.maps.drawing import FixedDraw
 from pipeline.score.maps.planted import read_lesions
 from pipeline.score.maps.write import MapWriter
-from tests.pipeline.ingest.truth.enhanced import frames_in
+from tests.pipeline.ingest.truth.dicom import ENHANCED_CT, Stack, image, item, save, single
 from tests.pipeline.score.maps.drawings import ABNORMAL, dense_in_lung, settings
 
 ORIGIN = Origin("ab" * 32, b"k" * 32)
@@ -156,9 +156,27 @@ def test_a_radiograph_may_be_a_segmentation_on_its_own_pixels(radiograph, tmp_pa
     assert dataset.PatientOrientation == pydicom.dcmread(ref.files[0]).PatientOrientation
 
 
+def enhanced_ct(stack, order):
+    """One object of slices of a stack, whose own groups say where they lie."""
+    made = single("CT", "2.1", image(stack.stored[order]), FrameOfReferenceUID="1.2.9")
+    made.SOPClassUID = ENHANCED_CT
+    way = [float(round(x, 6)) for x in (*stack.row, *stack.column)]
+    made.SharedFunctionalGroupsSequence = [
+        item(
+            PlaneOrientationSequence=[item(ImageOrientationPatient=way)],
+            PixelMeasuresSequence=[item(PixelSpacing=[0.8, 0.7], SliceThickness=5)],
+            PixelValueTransformationSequence=[item(RescaleSlope=1, RescaleIntercept=-1024, RescaleType="HU")],
+        )
+    ]
+    made.PerFrameFunctionalGroupsSequence = [
+        item(PlanePositionSequence=[item(ImagePositionPatient=stack.place(k))]) for k in order
+    ]
+    return made
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_frames_of_one_file_in_any_order_get_their_own_plane(kind, tmp_path):
-    frames_in(tmp_path, [2, 0, 3, 1])
+    save(enhanced_ct(Stack(), [2, 0, 3, 1]), tmp_path / "a.dcm")
     (ref,) = scan_sources([tmp_path])
     scan = read_scan(ref)
     carried = np.random.default_rng(0).random(scan.voxels.shape).astype(np.float32)
