@@ -1,6 +1,7 @@
 """Running a verb's flow on Prefect's embedded server, its database inside the workspace."""
 
 import contextlib
+import functools
 import importlib
 import os
 import signal
@@ -27,8 +28,7 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
         PipelineError, ModelError: Whatever the flow's work raised.
     """
     configure_prefect(request.space.prefect_home)
-    keepers: list[subprocess.Popen[bytes]] = []
-    server = threading.Thread(target=_start_server, args=(keepers,), daemon=True)
+    server = threading.Thread(target=_start_server, daemon=True)
     server.start()
     flow = getattr(importlib.import_module(module), name)
     server.join()
@@ -54,11 +54,10 @@ def _interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def _start_server(keepers: list[subprocess.Popen[bytes]]) -> None:
+def _start_server() -> None:
     """Start the embedded server that the flow's client would start; where that fails, the client says why.
 
-    Args:
-        keepers: Gets the process that ends the server when this process is gone.
+    It serves every later flow of this process too, as it does where Prefect's client starts it.
     """
     if os.environ.get("PREFECT_API_URL"):
         return
@@ -71,14 +70,16 @@ def _start_server(keepers: list[subprocess.Popen[bytes]]) -> None:
     with contextlib.suppress(RuntimeError):
         server.start(timeout=120)
     if server.server_process is not None:
-        keepers.append(end_with_this_process(server.server_process.pid))
+        end_with_this_process(server.server_process.pid)
 
 
+@functools.cache
 def end_with_this_process(pid: int) -> subprocess.Popen[bytes]:
     """Let another process end when this one does, however it ends: a shell waits for the pipe to it to close.
 
     Returns:
-        The shell; the pipe stays open for as long as this is kept.
+        The shell. The cache keeps it, and with it the pipe, for as long as this process lives: one that went with the
+        flow that started it would end the server under the next flow.
     """
     # The pipe's other end closes when this process is gone, after kill -9 too, which no handler here would see.
     return subprocess.Popen(

@@ -29,3 +29,21 @@ def test_a_process_ends_with_the_one_that_was_killed():
     while _alive(pid) and time.monotonic() < end:
         time.sleep(0.1)
     assert not _alive(pid)
+
+
+def test_who_is_watched_for_stays_alive_though_nobody_keeps_the_watcher():
+    code = (
+        "import gc, subprocess, time\n"
+        "from flows.run import end_with_this_process\n"
+        "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
+        "kept = [end_with_this_process(other.pid)]\n"
+        "assert end_with_this_process(other.pid) is kept[0]\n"
+        "kept.append(kept)\n"
+        "del kept\n"
+        "gc.collect()\n"
+        "time.sleep(1)\n"
+        "print(other.poll())\n"
+        "other.kill()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.split() == ["None"]
