@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from anomaly_commands import by_command
+from anomaly_commands import TABLES, by_command
 from anomaly_peers import compare, make_environment
 from anomaly_sites import NORMAL, Remembered, network, read_site, some_patients
 from anomaly_tables import measured, print_tables, rate_of
@@ -158,7 +158,9 @@ def cells(bench):
     for name in BANKED:
         yield f"peers|{name}|{RATIO}", lambda n=name: bench.peers(n, RATIO)
     yield "alarms|mahalanobis|densenet169", lambda: bench.alarms("mahalanobis", "densenet169")
-    for case in ("nih", "adrenal", "across") if bench.options.adrenal else ("nih", "across"):
+    for case in TABLES:
+        if case == "adrenal" and not bench.options.adrenal:
+            continue
         yield f"command|{case}|auto", lambda c=case: bench.command(c, "auto")
     for name in POOLED + BANKED + TRAINED:
         yield f"mislabelled|{name}|{CUT}|0", lambda n=name: bench.mislabelled(n, CUT, 0)

@@ -16,7 +16,9 @@ def by_command(bench, case, detector):
 
     Args:
         case: `nih`: its normals against its pneumonias, patients halved. `adrenal`: volumes, official splits.
-            `across`: guangzhou's normals against nih's test rows, where the shift makes every scan look abnormal.
+            `across`: guangzhou's normals against the same half of nih, where the shift makes every scan look abnormal.
+            `refused`: the same with nih named as the target, its other half's scans without labels.
+            `recalibrated`: the same with that half's normals labelled.
     """
     train, test = TABLES[case](bench)
     folder = bench.out / "commands" / f"{case}-{detector}"
@@ -25,6 +27,8 @@ def by_command(bench, case, detector):
     adapt = ["adapt", train, "-w", space, "--bundle", bundle, "--set", "task=one_class"]
     for setting in (f"detector={detector}", f"backbone={bench.options.backbone}", "seed=0"):
         adapt += ["--set", setting]
+    if case in AIMED:
+        adapt += ["--set", "target_sites=[nih]"]
     record = {"adapt": None if bundle.exists() else scanshift(*adapt)}
     if record["adapt"] and record["adapt"]["exit"]:
         return record
@@ -43,19 +47,20 @@ def scanshift(*arguments):
     return {"exit": done.returncode, "result": said, "error": (done.stderr.strip().splitlines() or [""])[-1]}
 
 
-def _table(path, folder, rows):
-    """Write rows of a labels.csv, whose paths are those below `folder`."""
+def _table(path, rows):
+    """Write rows of a labels.csv."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
-        writer.writerows({**row, "path": str((folder / row["path"]).resolve())} for row in rows)
+        writer.writerows(rows)
     return path
 
 
 def _read(folder):
+    """Rows of a folder's labels.csv, their paths absolute."""
     with (folder / "labels.csv").open(encoding="utf-8") as file:
-        return list(csv.DictReader(file))
+        return [{**row, "path": str((folder / row["path"]).resolve())} for row in csv.DictReader(file)]
 
 
 def _some(bench, rows):
@@ -65,39 +70,53 @@ def _some(bench, rows):
 
 def _nih(bench):
     """Normals of half of the patients, and everything of the others'."""
-    folder = site_folder(bench, "nih")
-    rows = _read(folder)
+    first, others = _halves(bench)
+    ours = [{**row, "split": ""} for row in first if row["label"] == NORMAL]
+    return _pair(bench, "nih", ours, others)
+
+
+def _halves(bench):
+    """Rows of nih, by patient: a half to learn from, and one to test on."""
+    rows = _read(site_folder(bench, "nih"))
     patients = np.unique([row["patient"] for row in rows])
     np.random.default_rng(0).shuffle(patients)
     first = set(patients[: len(patients) // 2].tolist())
-    ours = [{**row, "split": ""} for row in rows if row["patient"] in first and row["label"] == NORMAL]
     others = [{**row, "split": "test"} for row in rows if row["patient"] not in first]
-    tables = bench.out / "commands"
-    return (
-        _table(tables / "nih-train.csv", folder, _some(bench, ours)),
-        _table(tables / "nih-test.csv", folder, _some(bench, others)),
-    )
+    return [row for row in rows if row["patient"] in first], others
 
 
 def _adrenal(bench):
-    folder = Path(bench.options.adrenal)
-    rows = _read(folder)
-    tables = bench.out / "commands"
+    rows = _read(Path(bench.options.adrenal))
     ours = [row for row in rows if row["split"] != "test" and row["label"] == NORMAL]
-    return (
-        _table(tables / "adrenal-train.csv", folder, _some(bench, ours)),
-        _table(tables / "adrenal-test.csv", folder, _some(bench, [row for row in rows if row["split"] == "test"])),
-    )
+    return _pair(bench, "adrenal", ours, [row for row in rows if row["split"] == "test"])
+
+
+def _guangzhou(bench):
+    rows = _read(site_folder(bench, "guangzhou"))
+    return [{**row, "split": ""} for row in rows if row["split"] == "train" and row["label"] == NORMAL]
 
 
 def _across(bench):
-    folder, other = site_folder(bench, "guangzhou"), site_folder(bench, "nih")
-    ours = [row for row in _read(folder) if row["split"] == "train" and row["label"] == NORMAL]
+    return _pair(bench, "across", _guangzhou(bench), _halves(bench)[1])
+
+
+def _refused(bench):
+    first, others = _halves(bench)
+    return _pair(bench, "refused", _guangzhou(bench) + [{**row, "split": "", "label": ""} for row in first], others)
+
+
+def _recalibrated(bench):
+    first, others = _halves(bench)
+    normals = [{**row, "split": ""} for row in first if row["label"] == NORMAL]
+    return _pair(bench, "recalibrated", _guangzhou(bench) + normals, others)
+
+
+def _pair(bench, name, ours, others):
+    """The tables to adapt on and to validate on."""
     tables = bench.out / "commands"
-    test = [{**row, "split": "test"} for row in _read(other) if row["split"] == "test"]
     return (
-        _table(tables / "guangzhou-train.csv", folder, _some(bench, ours)),
-        _table(tables / "across-test.csv", other, _some(bench, test)),
+        _table(tables / f"{name}-train.csv", _some(bench, ours)),
+        _table(tables / f"{name}-test.csv", _some(bench, others)),
     )
 
 
@@ -110,4 +129,11 @@ def site_folder(bench, site):
     return folder
 
 
-TABLES = {"nih": _nih, "adrenal": _adrenal, "across": _across}
+TABLES = {
+    "nih": _nih,
+    "adrenal": _adrenal,
+    "across": _across,
+    "refused": _refused,
+    "recalibrated": _recalibrated,
+}
+AIMED = ("refused", "recalibrated")

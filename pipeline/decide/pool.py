@@ -9,6 +9,8 @@ from pipeline.errors import CohortError
 
 LAMBDA = 0.5
 LEAST = 20
+LEAST_SHARE = 0.2  # a pool of which fewer could be normal comes from elsewhere
+LEAST_POOL = 35  # of fewer scans, the interval reaches LEAST_SHARE even where none looks normal
 Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 

@@ -8,7 +8,7 @@ import numpy as np
 from pipeline.decide.conformal import Floats, conformal_scale, patients_needed
 from pipeline.decide.decision_scores import ABNORMAL, NORMAL, UNLABELLED
 from pipeline.decide.policy import Policy
-from pipeline.decide.pool import share_normal
+from pipeline.decide.pool import LEAST_POOL, LEAST_SHARE, share_normal
 from pipeline.detect.checks import normals_of
 from pipeline.detect.scan_detector import ScanDetector
 from pipeline.evaluate.promise import Promise
@@ -18,8 +18,6 @@ from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
 from pipeline.watch import Watch
 
-LEAST_SHARE = 0.2
-LEAST_POOL = 35  # of fewer scans, the interval reaches LEAST_SHARE even where none looks normal
 LEAST_TARGET_NORMALS = 19  # what a false-alarm rate of 5 % needs
 
 

@@ -15,6 +15,7 @@ from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
 from pipeline.model_record import read_record
 from pipeline.scan import SeriesRef
+from pipeline.score.folder_notice import folder_notice
 from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.scorer import load_scorer, pending, run_key, score_series
@@ -142,12 +143,18 @@ def finish(
         dicom_maps: Which DICOM object is written beside each heat-map.
 
     Returns:
-        `scores`, the file; `counts`, status to number of rows; `heatmaps`, their folder or empty.
+        `scores`, the file; `counts`, status to number of rows; `heatmaps`, their folder or empty; `notice`, what
+        speaks against all of a detector's scores, or empty.
     """
     opened = open_bundle(bundle)
     refs = _load(run / PLAN)
     done = Ledger(state.root / "ledger.jsonl").done(run_key(opened.digest, choose_device(device)))
-    counts = write_scores(out / "scores.csv", refs, done, read_record(opened), opened.digest)
+    record = read_record(opened)
+    counts = write_scores(out / "scores.csv", refs, done, record, opened.digest)
+    found = {ref.key: done[ref.key] for ref in refs if ref.key in done}
+    notice = folder_notice(found.values()) if record.detector is not None else ""
+    if notice:
+        watch.note(notice)
     if heatmaps:
         from pipeline.score.maps.of_bundle import write_heatmaps  # MONAI and highdicom take seconds to import
 
@@ -161,6 +168,7 @@ def finish(
         "scores": str(out / "scores.csv"),
         "counts": counts,
         "heatmaps": str(out / "heatmaps") if heatmaps else "",
+        "notice": notice,
     }
 
 

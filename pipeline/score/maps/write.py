@@ -2,6 +2,7 @@
 
 import csv
 import dataclasses
+import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,7 +61,9 @@ class MapRow:
 
 
 HEADER = ["source", "series_uid", "class", "anomaly_score", "peak_i", "peak_j", "peak_k"]
-HEADER += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "peak_value", "png", "nifti", "dicom", "note"]
+FILES = ["png", "nifti", "dicom"]
+HEADER += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "peak_value", *FILES, "note"]
+OWN_NAME = re.compile(r"[0-9a-f]{12}\.(png|nii\.gz|dcm)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -86,6 +89,8 @@ class MapWriter:
     ) -> list[MapRow]:
         """Write the maps of scored series and `index.csv` (mode 0600); one bad series stops nothing.
 
+        Files that the folder's last `index.csv` named and this one does not are deleted.
+
         Returns:
             A row for each series, sorted.
         """
@@ -95,11 +100,23 @@ class MapWriter:
             if progress:
                 progress(1)
         rows.sort(key=lambda row: (row.source, row.series_uid))
+        stale = self._named() - {name for row in rows for name in (row.png, row.nifti, row.dicom)}
         with whole_file(self.out / INDEX, private=True) as file:
             lines = csv.writer(file, lineterminator="\n")
             lines.writerow(HEADER)
             lines.writerows(row.cells() for row in rows)
+        for name in stale:
+            (self.out / name).unlink(missing_ok=True)
         return rows
+
+    def _named(self) -> set[str]:
+        """Files that the folder's index.csv names, if their names are of this module's making."""
+        try:
+            with (self.out / INDEX).open(encoding="utf-8", newline="") as file:
+                names = {row.get(kind) or "" for row in csv.DictReader(file) for kind in FILES}
+        except (OSError, ValueError, csv.Error):
+            return set()
+        return {name for name in names if OWN_NAME.fullmatch(name)}
 
     def _row(self, ref: SeriesRef, outcome: Outcome) -> MapRow:
         row = MapRow(ref.source, ref.series_uid, outcome.anomaly_score or 0.0)

@@ -156,3 +156,22 @@ def test_a_classifiers_heat_maps_are_grad_cams(radiograph_bundle, radiographs, t
     rows = write_heatmaps(scorer, radiographs[:1], tmp_path, b"k" * 32)
     assert rows[0].about == "opacity"
     assert rows[0].peak.value == pytest.approx(1, abs=0.05)
+
+
+def test_files_of_an_earlier_run_that_are_named_no_more_are_deleted(radiographs, tmp_path):
+    writer(tmp_path, spot, dicom="segmentation").write(radiographs)
+    before = {path.name for path in tmp_path.iterdir()}
+    (tmp_path / "mine.png").touch()
+    (tmp_path / "0123456789ab.png").touch()  # like one of its own, but the index never named it
+    rows = writer(tmp_path, spot).write(radiographs[:1])
+    assert {path.name for path in tmp_path.iterdir()} == {INDEX, rows[0].png, "mine.png", "0123456789ab.png"}
+    assert len([name for name in before if name.endswith(".dcm")]) == 3
+
+
+def test_an_index_from_elsewhere_deletes_nothing_outside(radiographs, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "0123456789ab.png").touch()
+    (tmp_path / "out" / INDEX).write_text("png,nifti,dicom\n../0123456789ab.png,,index.csv\n")
+    writer(tmp_path / "out", spot).write(radiographs[:1])
+    assert (tmp_path / "0123456789ab.png").exists()
+    assert (tmp_path / "out" / INDEX).exists()

@@ -1,0 +1,32 @@
+"""What the scores of a folder as a whole say of a detector: whether its scans could be what it was calibrated for."""
+
+from collections.abc import Iterable
+
+from pipeline.decide.pool import LEAST_POOL, LEAST_SHARE, share_normal
+from pipeline.score.outcome import Outcome
+
+
+def folder_notice(outcomes: Iterable[Outcome]) -> str:
+    """A warning where hardly any scan of a folder looks like the normals that a detector's scores are ranked among.
+
+    Then the scanner, the body part or the population is another, or the folder holds nothing but disease: a scan of it
+    that is called abnormal is no finding. Every scan keeps its own score and decision.
+
+    Args:
+        outcomes: Of the folder's scans. One's anomaly score is its rank among held-out normals, so that 1 minus it is
+            its p-value, but for less than one rank.
+
+    Returns:
+        The warning; empty where nothing speaks against the scores, or fewer than 35 scans were scored.
+    """
+    p_values = [1 - outcome.anomaly_score for outcome in outcomes if outcome.anomaly_score is not None]
+    if len(p_values) < LEAST_POOL:
+        return ""
+    value, low, high = share_normal(p_values)
+    if high >= LEAST_SHARE:
+        return ""
+    return (
+        f"only {value:.0%} of the {len(p_values)} scans (95 % interval {low:.0%} to {high:.0%}) could be normal by what "
+        "the bundle's normals look like: another scanner, body part or population, or nothing but disease; 'anomaly' "
+        "is no finding here. Adapt again with the site as target_sites and normal scans of it"
+    )
