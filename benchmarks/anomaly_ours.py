@@ -35,7 +35,7 @@ def make(job):
     """Our detector on the same weights."""
     backbone = build_backbone("resnet18@layer3")
     load_weights(backbone, WeightsFile(Path(job["weights"]), "", "file"))
-    options = {"bank": job["bank"], "candidates": 10**9} if job["detector"] == "patchcore" else {}
+    options = {"bank": job["bank"], "candidates": 10**9} if job["detector"] == "patchcore" and job["bank"] else {}
     detector = DETECTORS[job["detector"]](
         backbone, image_size=job["size"], seed=job["seed"], reduced=job["reduced"], **options
     )

@@ -43,14 +43,15 @@ def compare(bench, name, ratio, python):
     """Both sides on the same images: AUROC, seconds and memory; ours in float32, and as it runs by default.
 
     Args:
-        ratio: The core-set as a share of all patches; ours keeps the same number.
+        ratio: The core-set as a share of all patches; ours keeps the same number. 0 for its default number.
+        python: The peer's Python; None to run ours alone.
     """
     folder = bench.out / "peers"
     folder.mkdir(exist_ok=True)
     for part, rows in (("train", bench.normals), ("test", bench.test)):
         images = [bench.store.load(content)[0, 0] for content in bench.site.contents[rows]]
         np.save(folder / f"{part}.npy", np.stack(images))
-    bank = int(len(bench.normals) * PATCHES * ratio)
+    bank = int(len(bench.normals) * PATCHES * ratio) if ratio else 0
     weights = find_weights("resnet18@layer3", "imagenet", folder=weights_folder())
     job = {
         "train": str(folder / "train.npy"), "test": str(folder / "test.npy"), "out": str(folder / "answer.json"),
@@ -58,7 +59,8 @@ def compare(bench, name, ratio, python):
         "threads": THREADS, "seed": 0,
     }  # fmt: skip
     found = {"bank": bank, "scans": len(bench.normals)}
-    sides = {"anomalib": (python, "anomaly_peer.py"), "ours": (sys.executable, "anomaly_ours.py")}
+    sides = {"anomalib": (python, "anomaly_peer.py")} if python else {}
+    sides["ours"] = (sys.executable, "anomaly_ours.py")
     for side, (interpreter, script) in sides.items():
         for reduced in (False, True) if side == "ours" else (False,):
             answer = _run(interpreter, script, job | {"reduced": reduced}, folder)

@@ -87,7 +87,7 @@ def _peers(found, _kinds):
         "| detector | patches kept | side | AUROC | fit s | score s | peak MiB | of it before fitting |\n|" + "---|" * 8
     )
     for (name, ratio), record in found.items():
-        kept = f"{record['bank']} ({float(ratio):.2%})" if name == "patchcore" else "–"
+        kept = "–" if name != "patchcore" else f"{record['bank']} ({float(ratio):.2%})" if record["bank"] else "default"
         for side in [key for key in record if key not in ("bank", "scans")]:
             row = record[side]
             print(

@@ -73,6 +73,8 @@ def enlarge(maps: Tensor, rows: Tensor) -> Tensor:
     return rows @ maps @ rows.T
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def stage_grids(backbone: Backbone, image_size: int) -> dict[str, Grid]:
     """The grid of every stage's map, measured on the network itself.
 

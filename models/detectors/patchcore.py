@@ -29,7 +29,8 @@ class PatchCore(Detector):
 
     Memory: `buffer` patches at most, and those of eight slices, whatever the number of slices. Work: of each slice
     so many patches are drawn by chance that `candidates` are looked at in all: all 784 of each of 1,200 radiographs at
-    224 px, 33 of each of 30,000 slices. In bfloat16 (`reduced`) the search is so too; AUROC moved by 0.0003 at most.
+    224 px, 33 of each of 30,000 slices. In bfloat16 (`reduced`) the search is so too.
+    Which patches are kept depends on chance: with a small bank (525 of a million) AUROC scattered by 0.02 over seeds.
 
     Args:
         bank: Most patches in the bank.

@@ -17,8 +17,8 @@ from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
 from pipeline.watch import Watch
 
-DEFAULT = "mahalanobis"
-CANDIDATES = (DEFAULT, "knn", "padim", "patchcore")
+DEFAULT = "knn"
+CANDIDATES = (DEFAULT, "mahalanobis", "padim", "patchcore")
 
 
 @dataclass(frozen=True, slots=True, eq=False)

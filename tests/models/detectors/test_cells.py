@@ -119,3 +119,12 @@ def test_a_bright_spot_peaks_where_it_was_planted(name, stage, sides):
     offset = torch.stack([peak // sides, peak % sides], dim=1).clamp(low, high) - spots.clamp(low, high)
     assert float(offset.abs().max()) <= grid.step
     assert float(offset.mean(dim=0).abs().max()) <= grid.step / 4
+
+
+@pytest.mark.parametrize("mode", [torch.no_grad, torch.inference_mode])
+def test_grids_are_found_where_no_gradient_is_kept(mode):
+    backbone = build_backbone("resnet18@layer2")
+    wanted = stage_grids(backbone, 64)
+    with mode():
+        assert stage_grids(backbone, 64) == wanted
+        assert stage_grids(build_backbone("resnet18@layer2"), 64) == wanted

@@ -1,5 +1,7 @@
 """Maps that need no training."""
 
+import dataclasses
+
 import numpy as np
 import torch
 from scipy.ndimage import binary_fill_holes, distance_transform_edt, gaussian_filter, label
@@ -57,3 +59,14 @@ def dense_in_lung(slices):
 
 def slices_of(scan, preparation):
     return to_tensor(prepare(scan, preparation).slices)
+
+
+def stored_otherwise(scan, axes, flips):
+    """The same volume with its axes swapped and turned round, and the affine that says so."""
+    step = np.eye(4)[:, [*axes, 3]]
+    voxels = scan.voxels.transpose(axes)
+    for axis in np.flatnonzero(flips):
+        step[:, 3] += step[:, axis] * (voxels.shape[axis] - 1)
+        step[:, axis] *= -1
+    voxels = np.flip(voxels, np.flatnonzero(flips))
+    return dataclasses.replace(scan, voxels=np.ascontiguousarray(voxels), affine=scan.affine @ step)

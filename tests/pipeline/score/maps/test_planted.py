@@ -1,7 +1,6 @@
 """The peak of a map lies in the lesion that was planted, at its pixel or millimetre, after every preparation."""
 
 import csv
-import dataclasses
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from pipeline.errors import SourceError
 from pipeline.prepare.samples import prepare, to_tensor
 from pipeline.prepare.way_back import Peak
 from pipeline.score.maps.planted import Lesion, read_lesions
-from tests.pipeline.score.maps.drawings import above_normals, bright_and_deep, dense_in_lung, settings, slices_of
+from tests.pipeline.score.maps.drawings import above_normals, bright_and_deep, dense_in_lung, settings, slices_of, stored_otherwise
 
 
 @pytest.fixture(scope="module")
@@ -21,17 +20,6 @@ def lesions(samples):
 def peak_of(scan, preparation, source):
     sample = prepare(scan, preparation)
     return sample.layout.peak(sample.layout.to_source(source(to_tensor(sample.slices)).numpy()))
-
-
-def stored_otherwise(scan, axes, flips):
-    """The same volume with its axes swapped and turned round, and the affine that says so."""
-    step = np.eye(4)[:, [*axes, 3]]
-    voxels = scan.voxels.transpose(axes)
-    for axis in np.flatnonzero(flips):
-        step[:, 3] += step[:, axis] * (voxels.shape[axis] - 1)
-        step[:, axis] *= -1
-    voxels = np.flip(voxels, np.flatnonzero(flips))
-    return dataclasses.replace(scan, voxels=np.ascontiguousarray(voxels), affine=scan.affine @ step)
 
 
 @pytest.mark.parametrize("site", ["north", "south"])
