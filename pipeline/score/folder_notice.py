@@ -26,7 +26,7 @@ def folder_notice(outcomes: Iterable[Outcome]) -> str:
     if high >= LEAST_SHARE:
         return ""
     return (
-        f"only {value:.0%} of the {len(p_values)} scans (95 % interval {low:.0%} to {high:.0%}) could be normal by what "
-        "the bundle's normals look like: another scanner, body part or population, or nothing but disease; 'anomaly' "
-        "is no finding here. Adapt again with the site as target_sites and normal scans of it"
+        f"only {value:.0%} of the {len(p_values)} scans (95 % interval {low:.0%} to {high:.0%}) could be normal by "
+        "what the bundle's normals look like: another scanner, body part or population, or nothing but disease; "
+        "'anomaly' is no finding here. Adapt again with the site as target_sites and normal scans of it"
     )

@@ -9,7 +9,14 @@ from pipeline.errors import SourceError
 from pipeline.prepare.samples import prepare, to_tensor
 from pipeline.prepare.way_back import Peak
 from pipeline.score.maps.planted import Lesion, read_lesions
-from tests.pipeline.score.maps.drawings import above_normals, bright_and_deep, dense_in_lung, settings, slices_of, stored_otherwise
+from tests.pipeline.score.maps.drawings import (
+    above_normals,
+    bright_and_deep,
+    dense_in_lung,
+    settings,
+    slices_of,
+    stored_otherwise,
+)
 
 
 @pytest.fixture(scope="module")

@@ -70,7 +70,9 @@ def test_volumes_however_they_are_stored(name, changes, archive, tmp_path):
     normals, scans = archive
     preparation = settings("volumes", window=WINDOW, **changes)
     model = fitted(name, normals, preparation, tmp_path)
-    forms = [AS_STORED] if changes or name == "patchcore" else [AS_STORED, ((2, 0, 1), (1, 0, 1)), ((1, 0, 2), (0, 1, 0))]
+    forms = (
+        [AS_STORED] if changes or name == "patchcore" else [AS_STORED, ((2, 0, 1), (1, 0, 1)), ((1, 0, 2), (0, 1, 0))]
+    )
     found = [
         inside(model, stored_otherwise(scan, axes, flips), preparation, lesion)
         for axes, flips in forms
