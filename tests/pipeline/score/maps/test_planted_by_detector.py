@@ -1,4 +1,4 @@
-"""The peak of a detector's map lies in the planted lesion, from fitting on normal scans to the scan's own millimetres."""
+"""A detector's map peaks in the planted lesion, from fitting on normal scans to the scan's own millimetres."""
 
 import sys
 
