@@ -32,6 +32,8 @@ class Config(BaseModel):
         weights: `imagenet`, `none` (random, only when asked for) or a path.
         strategy: A name from `models.strategies.STRATEGIES`, or `auto`: the cheapest adaptation that evidence supports.
         detector: For `one_class`: a name from `models.detectors.DETECTORS`, or `auto`.
+        detector_stages: Stages of the network whose maps the detector looks at; empty takes those that the backbone's
+            name joins, else the detector's own choice.
         source_sites: Only rows of these sites are trained on; empty takes all but those of `target_sites`.
         target_sites: Sites that the model is meant for; their rows may be unlabelled.
         align: A name from `models.alignment.ALIGNMENTS`: how features of source and target are brought together.
@@ -68,6 +70,7 @@ class Config(BaseModel):
     weights: str = Field(default="imagenet", min_length=1)
     strategy: str = Field(default="lp_ft", min_length=1)
     detector: str = Field(default="auto", min_length=1)
+    detector_stages: tuple[str, ...] = ()
     source_sites: tuple[str, ...] = ()
     target_sites: tuple[str, ...] = ()
     align: str = Field(default="none", min_length=1)
@@ -97,9 +100,9 @@ class Config(BaseModel):
     def _augment_word(cls, value: object) -> object:
         return {True: "basic", False: "none"}[value] if isinstance(value, bool) else value
 
-    @field_validator("source_sites", "target_sites", mode="before")
+    @field_validator("source_sites", "target_sites", "detector_stages", mode="before")
     @classmethod
-    def _one_site(cls, value: object) -> object:
+    def _one_name(cls, value: object) -> object:
         return (value,) if isinstance(value, str) else value
 
     @field_validator("policy")

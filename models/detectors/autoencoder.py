@@ -25,6 +25,7 @@ class Autoencoder(TrainedDetector):
         Adam with rate 0.001, batches of 64, 250 epochs. Here training ends after 2,000 steps.
     """
 
+    peaks: ClassVar[bool] = False  # the score is the mean of the map
     default_schedule: ClassVar[Schedule] = Schedule(epochs=250, steps=2000, batch=64)
     latent: ClassVar[int] = 16
     rate: ClassVar[float] = 1e-3

@@ -47,7 +47,13 @@ class CoreSet:
         self._patches = self._points = self._projection = torch.empty(0)
 
     def add(self, patches: Tensor) -> None:
-        """Take patches, shape (P, F), all of one F and on one device."""
+        """Take patches, shape (P, F), all of one F and on one device.
+
+        Raises:
+            DetectorError: If a value is not finite.
+        """
+        if not bool(patches.isfinite().all()):
+            raise DetectorError("a feature of a patch is not finite: are the network's weights sound?")
         if not len(self._patches):
             self._begin(patches)
         while len(patches):

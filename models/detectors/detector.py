@@ -64,10 +64,13 @@ class Detector(nn.Module):
 
     Attributes:
         strides: Strides of the stages used by default: the last stage of each.
+        has_maps: Whether it says where.
+        peaks: Whether a slice's score is the peak of its map, or below it, so that a threshold of scores parts pixels.
     """
 
     strides: ClassVar[tuple[int, ...]] = (4, 8, 16)
     has_maps: ClassVar[bool] = True
+    peaks: ClassVar[bool] = True
 
     def __init__(
         self,

@@ -15,8 +15,19 @@ from pipeline.decide.conformal import conformal_scale, patients_needed
 from pipeline.decide.decision_scores import ABNORMAL, NORMAL, DecisionScores, decision_scores
 from pipeline.decide.decision_scores import TENSORS as DECISION_SCORES
 from pipeline.decide.policy import Policy, configured_policy
-from pipeline.detect.calibrate import Doubt, Held, doubt_of_target, fitted_on, held_out, promise_of, rows_of, score_held
+from pipeline.detect.calibrate import (
+    Doubt,
+    Held,
+    doubt_of_target,
+    fitted_on,
+    held_out,
+    promise_of,
+    rows_of,
+    score_held,
+    unseen,
+)
 from pipeline.detect.choose import Chosen, Scans, choose_detector
+from pipeline.detect.fit import stages_of
 from pipeline.detect.record import Counted, DetectorRecord
 from pipeline.detect.scan_detector import raw_threshold
 from pipeline.detect.tell import tell, tell_refusal, verdict_of
@@ -27,7 +38,7 @@ from pipeline.evaluate.report import per_class_rows
 from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.card import bundle_texts
 from pipeline.learn.leakage import FILE as TRAINING_SET
-from pipeline.learn.leakage import training_set
+from pipeline.learn.leakage import training_set, training_sets_of
 from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import ANOMALY, detection_table
 from pipeline.learn.prepared import prepared, used_cases
@@ -72,12 +83,13 @@ def adapt_detector(plan: Plan, workspace: Workspace, target: Path, run: Path, wa
         file.write(dump_config(plan.config))
     with whole_file(run / "environment.txt") as file:
         file.writelines(f"{name} {value}\n" for name, value in versions().items())
+    config = plan.config
+    stages_of(plan.classifier.backbone, config)  # an unknown stage is told before anything long
+    rule = configured_policy(config.policy, config.task, config.sensitivity_target)
     store = SampleStore(workspace.cache, plan.preparation)
     plan = prepared(plan, store, watch)
     plan, store = harmonised(plan, store, watch)
-    config = plan.config
-    rule = configured_policy(config.policy, config.task, config.sensitivity_target)
-    cases, site = held_out(plan)
+    cases, site = held_out(plan, rule)
     _require_normals(plan, cases, rule)
     chosen = choose_detector(
         plan.classifier.backbone, store, _scans(plan, cases), config=config, device=plan.device, watch=watch
@@ -151,8 +163,19 @@ def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt) -> DetectorReco
         calibrated_on=Counted(scans=len(normals), patients=len({case.patient for case in normals}), site=held.site),
         recalibrated=bool(held.site),
         share_normal=dict(doubt.share),
-        notes=(*chosen.fitted.notes, *doubt.notes),
+        notes=(*chosen.fitted.notes, *_left_out(plan, held), *doubt.notes),
     )
+
+
+def _left_out(plan: Plan, held: Held) -> list[str]:
+    """How many scans are no fair sample, since a network has seen their patients."""
+    sites = plan.config.target_sites
+    others = [case for case in plan.cohort.cases if case.split != "test" and case.site not in sites]
+    side = [case for case in others if case.split == "val" or not case.labels]
+    if held.site:
+        side = plan.cohort.of_sites(sites)
+    count = len(side) - len(unseen(plan, side))
+    return [f"{count} scans were not calibrated or compared on: their patients were fitted on"] if count else []
 
 
 def _decide(plan: Plan, chosen: Chosen, held: Held, about: DetectorRecord, rule: Policy) -> Detection:
@@ -201,7 +224,7 @@ def _measure(
 def _write(plan: Plan, target: Path, found: Detection, record: ModelRecord, metrics: dict[str, Any]) -> Bundle:
     texts = {
         SETTINGS: record.to_yaml(),
-        TRAINING_SET: training_set(used_cases(plan)).to_json(),
+        TRAINING_SET: training_set(used_cases(plan), training_sets_of(plan.config.weights)).to_json(),
         **bundle_texts(record, metrics, plan.cohort.notes, versions()),
     }
     states = {NETWORK: found.chosen.fitted.model.state(), DECISION_SCORES: found.scores.tensors()}

@@ -12,6 +12,7 @@ from pipeline.decide.pool import LEAST_POOL, LEAST_SHARE, share_normal
 from pipeline.detect.checks import normals_of
 from pipeline.detect.scan_detector import ScanDetector
 from pipeline.evaluate.promise import Promise
+from pipeline.learn.leakage import training_sets_of
 from pipeline.learn.plan import Plan
 from pipeline.model_record import ModelRecord
 from pipeline.prepare.cache import SampleStore
@@ -43,18 +44,41 @@ class Held:
         return [case for case, own in zip(self.cases, here, strict=True) if own], self.raw[here]
 
 
-def held_out(plan: Plan) -> tuple[list[Case], str]:
+def held_out(plan: Plan, rule: Policy) -> tuple[list[Case], str]:
     """The scans to calibrate and measure on: the target's own where it has enough labelled normals, else `val` rows.
 
     The target's may be of any side but `test`: the detector is fitted on no scan of a target site.
+
+    Returns:
+        Scans, none of a patient whom the detector, or the bundle that its network is of, was fitted on; and whose they
+        are, where they are the target's.
     """
     cohort, sites = plan.cohort, plan.config.target_sites
-    there = cohort.of_sites(sites) if sites else []
+    there = unseen(plan, cohort.of_sites(sites)) if sites else []
     normals = {case.patient for case in there if case.labels == cohort.classes[:1]}
-    if len(normals) >= LEAST_TARGET_NORMALS:
+    if len(normals) >= _target_normals(rule):
         return there, ", ".join(sites)
     unlabelled = [c for c in cohort.cases if not c.labels and c.split != "test" and c.site not in sites]
-    return [*(case for case in cohort.side("val") if case.site not in sites), *unlabelled], ""
+    return unseen(plan, [*(case for case in cohort.side("val") if case.site not in sites), *unlabelled]), ""
+
+
+def unseen(plan: Plan, cases: Sequence[Case]) -> list[Case]:
+    """Those of whose patients, and whose like, nothing was fitted on: their scores would be too low."""
+    fitted = fitted_on(plan)
+    patients, contents = {case.patient for case in fitted}, {case.ref.key for case in fitted}
+    parents = training_sets_of(plan.config.weights)
+    return [
+        case
+        for case in cases
+        if case.patient not in patients
+        and case.ref.key not in contents
+        and not any(parent.saw(case) for parent in parents)
+    ]
+
+
+def _target_normals(rule: Policy) -> int:
+    """Normal patients of a target from which scores are ranked among its own."""
+    return max(LEAST_TARGET_NORMALS, patients_needed(rule.amount) if rule.kind == "false_alarm" else 0)
 
 
 def score_held(
@@ -94,7 +118,7 @@ def doubt_of_target(
     sites = plan.config.target_sites
     if not sites or held.site:
         return Doubt()
-    pool = plan.cohort.of_sites(sites)
+    pool = unseen(plan, plan.cohort.of_sites(sites))
     if len(pool) < LEAST_POOL:
         return Doubt(notes=(f"{len(pool)} scans of the target: too few to say whether any looks normal",))
     bar = watch.bar("scoring the target's scans", len(pool))
@@ -108,11 +132,10 @@ def doubt_of_target(
         return Doubt(
             "", share, ("the false-alarm rate at the target was not measured: too few labelled normals there",)
         )
-    least = patients_needed(rule.amount) if rule.kind == "false_alarm" else LEAST_TARGET_NORMALS
     here = len({case.patient for case in pool if case.labels == plan.cohort.classes[:1]})
     return Doubt(
         f"{told}, so that nearly every scan there would be called abnormal, ill or not: the scanner or the population "
-        f"differs, or hardly any of them is normal. Bring normal scans of {max(least, LEAST_TARGET_NORMALS)} patients "
+        f"differs, or hardly any of them is normal. Bring normal scans of {_target_normals(rule)} patients "
         f"of the target, labelled {plan.cohort.classes[0]!r} (there are {here}): scores are then ranked among these",
         share,
     )

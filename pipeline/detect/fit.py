@@ -17,6 +17,7 @@ from pipeline.detect.slices import StoredNormals, places
 from pipeline.learn.device import uses_bfloat16
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
+from pipeline.prepare.samples import Preparation
 from pipeline.watch import Watch
 
 TOP_SHARE = 0.1
@@ -54,16 +55,16 @@ def fit_detector(
 
     Args:
         name: From `DETECTORS`.
-        backbone: With its weights; whose stages are used if its name joins several, else the detector's own choice.
+        backbone: With its weights.
 
     Raises:
         DetectorError: If the scans do not allow it.
+        UnknownNameError: If the network lacks a stage that the config names.
     """
-    taps = backbone.taps if len(backbone.taps) > 1 else ()
     detector = lookup("detector", DETECTORS, name)(
         backbone,
         image_size=store.preparation.image_size,
-        stages=taps,
+        stages=stages_of(backbone, config),
         seed=config.seed,
         reduced=uses_bfloat16(device, config.precision),
     ).to(device)
@@ -72,11 +73,35 @@ def fit_detector(
     contents = tuple(case.ref.key for case in fitted)
     detector.fit(StoredNormals(store, contents, config.seed, device, bar), report=watch.note)
     detector.eval()
+    notes = _notes(store.preparation, detector.has_maps)
     if not kept:
-        notes = () if store.preparation.kind != "volume" else (_no_profile(normals),)
-        return Fitted(ScanDetector(detector, None, TOP_SHARE), notes)
+        lacking = () if store.preparation.kind != "volume" else (_no_profile(normals),)
+        return Fitted(ScanDetector(detector, None, TOP_SHARE), (*lacking, *notes))
     profile = _profile(ScanDetector(detector, None, TOP_SHARE), store, kept)
-    return Fitted(ScanDetector(detector, profile, TOP_SHARE), ())
+    return Fitted(ScanDetector(detector, profile, TOP_SHARE), notes)
+
+
+def _notes(preparation: Preparation, has_maps: bool) -> tuple[str, ...]:
+    """Where the way grey values are brought to 0..1 lets a lesion change the whole scan."""
+    own = preparation.window is None and preparation.modality != "CT" and preparation.kind == "volume"
+    if not own or not has_maps:
+        return ()
+    return (
+        "grey values are scaled by each volume's own percentiles or window: a bright lesion may darken all the rest, "
+        "and maps peak elsewhere; set window=[LOW,HIGH] where values mean the same in every scan",
+    )
+
+
+def stages_of(backbone: Backbone, config: Config) -> tuple[str, ...]:
+    """Stages that a detector uses, from stem to top; empty leaves the choice to it.
+
+    Raises:
+        UnknownNameError: If the network lacks one that the config names.
+    """
+    stages = {name: name for name in backbone.stage_names}
+    named = {lookup("stage", stages, name) for name in config.detector_stages}
+    joined = backbone.taps if len(backbone.taps) > 1 else ()
+    return tuple(name for name in stages if name in named) or joined
 
 
 def _for_profile(normals: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:

@@ -15,8 +15,7 @@ from pipeline.evaluate.measure import measure
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
 from pipeline.learn.device import choose_device
-from pipeline.learn.leakage import FILE as TRAINING_SET
-from pipeline.learn.leakage import parse_training_set
+from pipeline.learn.leakage import read_training_set
 from pipeline.learn.plan import find_series
 from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
 from pipeline.learn.random_reference import reference_probability
@@ -79,7 +78,7 @@ def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Worksp
     tested = [row for row in rows if row.split == "test"]
     rows = [replace(row, split="test") for row in tested or rows]
     cohort = build_cohort(labels, rows, find_series(rows, workspace, watch), config)
-    seen = parse_training_set(bundle.text(TRAINING_SET))
+    seen = read_training_set(bundle)
     fresh = tuple(case for case in cohort.cases if not seen.saw(case))
     known = len(cohort.cases) - len(fresh)
     if not fresh:

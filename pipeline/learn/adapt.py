@@ -23,7 +23,7 @@ from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card import bundle_texts
 from pipeline.learn.leakage import FILE as TRAINING_SET
-from pipeline.learn.leakage import training_set
+from pipeline.learn.leakage import training_set, training_sets_of
 from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import prediction_table
 from pipeline.learn.prepared import prepared
@@ -143,7 +143,8 @@ def _write(
 ) -> Bundle:
     plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
     known = [case for case in plan.cohort.cases if case.split != "test"]
-    seen = training_set([case for case in known if case.labels or case.site in plan.config.target_sites])
+    used = [case for case in known if case.labels or case.site in plan.config.target_sites]
+    seen = training_set(used, training_sets_of(plan.config.weights))
     texts, states = bundle_reference(made, store, record, watch)
     texts |= {
         SETTINGS: record.to_yaml(),

@@ -134,7 +134,8 @@ def build_cohort(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]
         notes.append(_of_target(cases, classes, config.target_sites))
     unlabelled = sum(not case.labels and case.site not in config.target_sites for case in cases)
     if unlabelled:
-        notes.append(f"{unlabelled} rows have no label and were not used")
+        use = "were compared on, not learned from" if config.task == "one_class" else "were not used"
+        notes.append(f"{unlabelled} rows have no label and {use}")
     return Cohort(classes, cases, left_out, tuple(notes))
 
 

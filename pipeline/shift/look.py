@@ -5,11 +5,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from models.bundle import Bundle
-from models.errors import BundleError
 from pipeline.config import Task
 from pipeline.learn.device import choose_device
-from pipeline.learn.leakage import FILE as TRAINING_SET
-from pipeline.learn.leakage import TrainingSet, parse_training_set
+from pipeline.learn.leakage import TrainingSet, read_training_set
 from pipeline.prepare.cache import SampleStore
 from pipeline.shift.encoder import Encoder, backbone_encoder, bundle_encoder
 from pipeline.shift.probe import FOLDS, probe_logits
@@ -49,7 +47,7 @@ def look_with_stored_reference(bundle: Bundle, stored: Reference, incoming: Foun
     """Incoming scans beside the statistics that their bundle keeps of its own held-out scans."""
     encoder = bundle_encoder(bundle, choose_device(setting.config.device))
     store = SampleStore(setting.workspace.cache, encoder.preparation)
-    side = _narrowed(incoming, encoder, setting.config.seed, _training(bundle))
+    side = _narrowed(incoming, encoder, setting.config.seed, read_training_set(bundle))
     side = prepare_side(side, store, setting.watch)
     scans = read_scans(side, encoder, store, setting.watch)
     patients = len(set(stored.scans.patients))
@@ -75,7 +73,7 @@ def look_at_both(bundle: Bundle | None, reference: FoundSide, incoming: FoundSid
     device, watch = choose_device(setting.config.device), setting.watch
     refs = [member.ref for member in reference.members]
     encoder = bundle_encoder(bundle, device) if bundle else backbone_encoder(setting.config, refs, device)
-    training = _training(bundle) if bundle else None
+    training = read_training_set(bundle) if bundle else None
     store = SampleStore(setting.workspace.cache, encoder.preparation)
     reference, incoming = (_narrowed(side, encoder, setting.config.seed, training) for side in (reference, incoming))
     reference = prepare_side(labelled_only(reference, FEW_LABELLED), store, watch)
@@ -152,10 +150,3 @@ def _described(encoder: Encoder, classifier: str, reason: str) -> dict[str, Any]
         "classifier": classifier or None,
         **({"reason": reason} if reason else {}),
     }
-
-
-def _training(bundle: Bundle) -> TrainingSet:
-    try:
-        return parse_training_set(bundle.text(TRAINING_SET))
-    except (OSError, AttributeError, KeyError, TypeError, ValueError) as error:
-        raise BundleError(f"{bundle.folder}: {TRAINING_SET} is not readable") from error

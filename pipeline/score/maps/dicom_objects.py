@@ -25,12 +25,12 @@ class DicomMap:
     Attributes:
         carried: The map on the scan's own grid, shape (I, J, K), float32.
         about: The class that it speaks for.
-        cut: Value from which a segmentation takes a voxel in.
+        cut: Value from which a segmentation takes a voxel in; None where there is no such value.
     """
 
     carried: npt.NDArray[np.float32]
     about: str
-    cut: float
+    cut: float | None
 
 
 def parametric(sources: Sequence[pydicom.Dataset], found: DicomMap, shared: dict[str, Any]) -> pydicom.Dataset:
@@ -66,6 +66,8 @@ def parametric(sources: Sequence[pydicom.Dataset], found: DicomMap, shared: dict
 
 def segmentation(sources: Sequence[pydicom.Dataset], found: DicomMap, shared: dict[str, Any]) -> pydicom.Dataset:
     """The voxels from the cut upwards."""
+    if found.cut is None:
+        raise MapError("no DICOM map: no value of this detector's map parts voxels; a Parametric Map needs none")
     inside = found.carried >= found.cut
     if not inside.any():
         raise MapError(f"no DICOM map: no voxel reaches {found.cut:.4g}")

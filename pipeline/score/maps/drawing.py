@@ -25,12 +25,12 @@ class Drawn:
     Attributes:
         maps: Shape (N, S, S), float32, aligned with the pixels of the prepared slices.
         about: The class that they speak for.
-        cut: Value from which a segmentation takes a voxel in.
+        cut: Value from which a segmentation takes a voxel in; None where there is no such value.
     """
 
     maps: npt.NDArray[np.float32]
     about: str
-    cut: float
+    cut: float | None
 
 
 class Draw(Protocol):
@@ -47,12 +47,13 @@ class FixedDraw:
     Attributes:
         source: Draws the maps.
         about: The class that they speak for.
-        cut: See `Drawn`; of a detector the raw score from which a scan is called abnormal.
+        cut: See `Drawn`; of a detector whose score is its map's peak, the raw score from which a scan is called
+            abnormal.
     """
 
     source: MapSource
     about: str
-    cut: float
+    cut: float | None
 
     def __call__(self, slices: Tensor, outcome: Outcome) -> Drawn:
         """Maps of a scan's slices (N, C, S, S) in [0, 1].

@@ -1,13 +1,15 @@
 """Grad-CAM of a classifier: where it looked, slice by slice, weighted as its pooling weighs the slices."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import torch
 from monai.visualize.class_activation_maps import GradCAM
+from monai.visualize.visualizer import default_upsampler
 from torch import Tensor, nn
 
 from models.classifier import SliceBagClassifier
+from models.detectors.cells import enlarge, stage_grids
 from models.pooling import AttentionPooling
 from pipeline.score.maps.drawing import Drawn
 from pipeline.score.outcome import Outcome
@@ -35,7 +37,8 @@ class GradCamDraw:
 
     A bag's feature is the weighted mean of its slices' features and the head is linear, so that a slice's share of the
     logit, its attention held fixed, is its weight times its own logit: each slice's CAM is multiplied by its weight.
-    CAMs are taken at each stage whose features the head reads, and added up: each is in units of the logit.
+    CAMs are taken at each stage whose features the head reads, and added up: each is in units of the logit. Each is
+    enlarged by where its stage's cells really lie on the image, which `models.detectors.cells` measures on the network.
     The maps of a scan are brought to a peak of 1.
 
     Args:
@@ -50,10 +53,32 @@ class GradCamDraw:
     def __init__(self, classifier: SliceBagClassifier, classes: Sequence[str], device: torch.device) -> None:
         self.classifier, self.classes, self.device = classifier, classes, device
         network = _OneSlice(classifier).eval()
+        backbone = classifier.backbone
+        self.rows: dict[tuple[str, int], Tensor] = {}
         self.cams = [  # made once, since each hangs hooks on the network that stay
-            GradCAM(nn_module=network, target_layers=f"classifier.backbone.{tap}", postprocessing=lambda heat: heat)
-            for tap in classifier.backbone.tap_modules
+            GradCAM(
+                nn_module=network,
+                target_layers=f"classifier.backbone.{module}",
+                upsampler=self._upsampler(tap) if backbone.stages else default_upsampler,
+                postprocessing=lambda heat: heat,
+            )
+            for tap, module in zip(backbone.taps, backbone.tap_modules, strict=bool(backbone.stages))
         ]
+
+    def _upsampler(self, stage: str) -> Callable[[Sequence[int]], Callable[[Tensor], Tensor]]:
+        """As MONAI asks for one: from the image's size to a function that brings a CAM (B, 1, h, h) to it."""
+
+        def of_size(size: Sequence[int]) -> Callable[[Tensor], Tensor]:
+            side = int(size[-1])
+            if (stage, side) not in self.rows:
+                self.rows |= {
+                    (name, side): grid.enlarge(side)
+                    for name, grid in stage_grids(self.classifier.backbone, side).items()
+                }
+            rows = self.rows[stage, side].to(self.device)
+            return lambda heat: enlarge(heat.flatten(0, 1).float(), rows)[:, None]
+
+        return of_size
 
     def __call__(self, slices: Tensor, outcome: Outcome) -> Drawn:
         """Maps of a scan's slices (N, C, S, S) in [0, 1]."""

@@ -12,7 +12,7 @@ from pipeline.score.maps.dicom import Origin
 from pipeline.score.maps.drawing import Draw, FixedDraw
 from pipeline.score.maps.grad_cam import GradCamDraw
 from pipeline.score.maps.kinds import DicomMaps
-from pipeline.score.maps.write import MapRow, MapWriter
+from pipeline.score.maps.write import NO_MAP, MapRow, MapWriter
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import DetectorModel
 from pipeline.score.scorer import Scorer
@@ -32,11 +32,13 @@ def write_heatmaps(
     return writer.write(scored, progress)
 
 
-def draw_of(scorer: Scorer) -> Draw:
-    """What draws the maps of a bundle."""
+def draw_of(scorer: Scorer) -> Draw | None:
+    """What draws the maps of a bundle; None of one whose detector looks at pooled features only."""
     if isinstance(scorer.model, DetectorModel):
+        detector = scorer.model.detector.detector
+        cut = raw_threshold(scorer.record) if detector.peaks else None
         source = _DetectorMaps(scorer.model.detector)
-        return FixedDraw(source, scorer.record.classes[-1], raw_threshold(scorer.record))
+        return FixedDraw(source, scorer.record.classes[-1], cut) if detector.has_maps else None
     return GradCamDraw(scorer.classifier, scorer.record.classes, scorer.device)
 
 
@@ -50,9 +52,9 @@ class _DetectorMaps:
         """Maps (N, S, S) of slices (N, C, S, S) in [0, 1].
 
         Raises:
-            MapError: If the detector looks at pooled features only.
+            MapError: If the detector gives none.
         """
         maps = self.detector.maps(slices)
         if maps is None:
-            raise MapError("the bundle's detector looks at whole slices only, and has no map")
+            raise MapError(NO_MAP)
         return maps

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
 from pipeline.errors import MapError, Reason, ScanError
 from pipeline.ingest.convert import write_nifti
@@ -62,6 +63,8 @@ class MapRow:
 
 HEADER = ["source", "series_uid", "class", "anomaly_score", "peak_i", "peak_j", "peak_k"]
 FILES = ["png", "nifti", "dicom"]
+ENDINGS = ("png", "nii.gz", "dcm")
+NO_MAP = "the bundle's detector looks at whole slices only, and has no map"
 HEADER += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "peak_value", *FILES, "note"]
 OWN_NAME = re.compile(r"[0-9a-f]{12}\.(png|nii\.gz|dcm)")
 
@@ -71,14 +74,14 @@ class MapWriter:
     """Writes heat-maps into a folder; file names are pseudonyms.
 
     Attributes:
-        draw: Draws the maps.
+        draw: Draws the maps; None where the model has none.
         preparation: The bundle's.
         out: Where files go.
         origin: Who draws them; its key makes the pseudonyms, too.
         dicom: Which DICOM object is written.
     """
 
-    draw: Draw
+    draw: Draw | None
     preparation: Preparation
     out: Path
     origin: Origin
@@ -120,23 +123,31 @@ class MapWriter:
 
     def _row(self, ref: SeriesRef, outcome: Outcome) -> MapRow:
         row = MapRow(ref.source, ref.series_uid, outcome.anomaly_score or 0.0)
+        if self.draw is None:
+            return dataclasses.replace(row, note=NO_MAP)
         try:
-            return self._written(row, ref, outcome)
+            return self._written(self.draw, row, ref, outcome)
         except (ScanError, MapError) as error:
-            return dataclasses.replace(row, note=str(error))
+            note = str(error)
         except OSError as error:
-            return dataclasses.replace(row, note=f"{Reason.UNREADABLE}: {error.strerror or type(error).__name__}")
-        except MemoryError:
-            return dataclasses.replace(row, note=f"{Reason.OVER_BUDGET}: not enough memory to draw it now")
+            note = f"{Reason.UNREADABLE}: {error.strerror or type(error).__name__}"
+        except (MemoryError, torch.OutOfMemoryError):
+            note = f"{Reason.OVER_BUDGET}: not enough memory to draw it now"
+        for ending in ENDINGS:  # nothing half-written
+            (self.out / f"{self._name(ref)}.{ending}").unlink(missing_ok=True)
+        return dataclasses.replace(row, note=note)
 
-    def _written(self, row: MapRow, ref: SeriesRef, outcome: Outcome) -> MapRow:
+    def _name(self, ref: SeriesRef) -> str:
+        return pseudonym(self.origin.key, f"{ref.series_uid}|{ref.key}")
+
+    def _written(self, draw: Draw, row: MapRow, ref: SeriesRef, outcome: Outcome) -> MapRow:
         scan = read_scan(ref)
         sample = prepare(scan, self.preparation)
-        drawn = self.draw(to_tensor(sample.slices), outcome)
+        drawn = draw(to_tensor(sample.slices), outcome)
         carried = sample.layout.to_source(drawn.maps)
         flat = float(carried.min()) == float(carried.max())
         peak = None if flat else sample.layout.peak(carried)
-        name = pseudonym(self.origin.key, f"{ref.series_uid}|{ref.key}")
+        name = self._name(ref)
         row = dataclasses.replace(row, about=drawn.about, peak=peak, note="the map has one value everywhere" * flat)
         limits = (float(np.median(drawn.maps)), float(drawn.maps.max()))
         shown = value_range(scan, self.preparation.intensity, self.preparation.window)

@@ -143,3 +143,9 @@ def test_the_seed_decides():
 def test_sizes_that_make_no_sense_are_refused(size, cap):
     with pytest.raises(DetectorError, match="size must be"):
         CoreSet(size=size, cap=cap, seed=0)
+
+
+def test_a_patch_that_is_not_finite_is_refused():
+    coreset = CoreSet(size=2, cap=10, seed=0)
+    with pytest.raises(DetectorError, match="not finite"):
+        coreset.add(torch.tensor([[0.0, 1.0], [float("nan"), 2.0]]))

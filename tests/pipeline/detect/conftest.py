@@ -73,11 +73,12 @@ class Archive:
             "detector": "mahalanobis",
             "image_size": SIDE,
             "precision": "float32",
+            "weights": "none",
             **config,
         }
         backbone = build_backbone("resnet18@layer2", seed=0)
         return Plan(
-            Config(backbone="resnet18@layer2", weights="none", **settings),
+            Config(backbone="resnet18@layer2", **settings),
             Cohort(("normal", *names), tuple(self.cases), (), ()),
             self.store.preparation,
             SliceBagClassifier(backbone, 2, pooling="mean"),

@@ -1,5 +1,6 @@
 """Task one_class from a plan to a bundle, and when it refuses."""
 
+import dataclasses
 import json
 
 import numpy as np
@@ -7,7 +8,8 @@ import pytest
 import torch
 
 from models.bundle import open_bundle
-from models.errors import BundleError
+from models.errors import BundleError, UnknownNameError
+from pipeline.decide.policy import parse_policy
 from pipeline.detect.calibrate import LEAST_POOL, held_out
 from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
 from pipeline.errors import PolicyError, RefusedError
@@ -18,6 +20,7 @@ from pipeline.watch import Watch
 from pipeline.workspace import Workspace
 
 CPU = torch.device("cpu")
+RULE = parse_policy("false_alarm=0.05")
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def test_a_target_like_the_source_is_not_refused(archive, adapted):
 
 def test_a_target_with_normals_of_its_own_is_ranked_among_these(archive, adapted):
     hospital(archive).add(25, "normal", "train", site="far", far=True).add(10, "disc", "train", site="far", far=True)
-    cases, site = held_out(archive.plan(target_sites=("far",)))
+    cases, site = held_out(archive.plan(target_sites=("far",)), RULE)
     assert site == "far"
     assert {case.site for case in cases} == {"far"}
     bundle = open_bundle(adapted(target_sites=("far",)).bundle)
@@ -123,3 +126,59 @@ def test_a_bundle_whose_detector_lacks_a_tensor_is_refused(archive, adapted, mon
     monkeypatch.setattr(type(bundle), "tensors", lambda _self, name="": tensors)
     with pytest.raises(BundleError, match="the weights do not fit mahalanobis"):
         load_detector(bundle, read_record(bundle), CPU)
+
+
+def with_patients(archive, names):
+    """Give some cases, by number, another's patient."""
+    for n, other in names.items():
+        archive.cases[n] = dataclasses.replace(archive.cases[n], patient=archive.cases[other].patient)
+
+
+def test_nothing_is_calibrated_on_patients_that_were_fitted_on(archive, adapted):
+    """Cases 0 to 39 are fitted on; an unlabelled one of the pool is of patient 0."""
+    hospital(archive).add(6, "", "train")
+    with_patients(archive, {81: 0})
+    plan = archive.plan()
+    cases, _ = held_out(plan, RULE)
+    pool = [case for case in cases if not case.labels]
+    assert len(pool) == 5
+    assert archive.cases[81] not in pool
+    about = read_record(open_bundle(adapted().bundle)).detector
+    assert "1 scans were not calibrated or compared on: their patients were fitted on" in about.notes
+
+
+def test_normals_of_the_target_whose_patients_were_fitted_on_do_not_count(archive):
+    hospital(archive).add(20, "normal", "train", site="far", far=True)
+    plan = archive.plan(target_sites=("far",))
+    assert held_out(plan, RULE)[1] == "far"
+    with_patients(archive, {n: n - 81 for n in (81, 82)})
+    assert held_out(archive.plan(target_sites=("far",)), RULE)[1] == ""
+
+
+def test_a_target_with_too_few_normals_for_the_policy_is_not_ranked_among_them(archive):
+    hospital(archive).add(25, "normal", "train", site="far", far=True)
+    plan = archive.plan(target_sites=("far",))
+    assert held_out(plan, RULE)[1] == "far"
+    assert held_out(plan, parse_policy("false_alarm=0.02"))[1] == ""  # needs 49 patients
+
+
+def test_scans_that_the_networks_own_bundle_was_trained_on_are_left_out(archive, adapted, tmp_path):
+    hospital(archive)
+    parent = adapted().bundle
+    archive.add(30, "normal", "val")
+    plan = archive.plan(weights=str(parent))
+    cases, _ = held_out(plan, RULE)
+    assert {case.ref.key for case in cases} == {case.ref.key for case in archive.cases[81:]}
+
+
+def test_a_stage_that_the_network_lacks_is_told_before_anything_is_prepared(archive, adapted):
+    hospital(archive)
+    with pytest.raises(UnknownNameError, match="unknown stage 'layer9'"):
+        adapted(detector="padim", detector_stages=("layer9",))
+
+
+def test_the_detector_looks_at_the_stages_named(archive, adapted):
+    hospital(archive)
+    assert read_record(open_bundle(adapted(detector="padim", detector_stages=("layer2",)).bundle)).detector.stages == (
+        "layer2",
+    )

@@ -1,6 +1,6 @@
 import json
 
-from pipeline.learn.leakage import parse_training_set, training_set
+from pipeline.learn.leakage import parse_training_set, training_set, training_sets_of
 from pipeline.prepare.cohort import Case
 from pipeline.scan import SeriesRef
 
@@ -44,3 +44,18 @@ def test_a_volume_of_a_file_is_not_another_volume_of_it():
     seen = training_set([first])
     assert seen.saw(first)
     assert not seen.saw(second)
+
+
+def test_who_trained_the_network_that_was_the_start_counts_too():
+    child = training_set([case("SMITH", "cccc")], (training_set(SEEN),))
+    again = parse_training_set(child.to_json())
+    assert again == child
+    assert again.saw(case("MILLER", "new"))
+    assert again.saw(case("SMITH", "new"))
+    assert not again.saw(case("JONES", "new"))
+
+
+def test_a_bundle_named_as_weights_tells_who_trained_it(new_bundle, tmp_path):
+    (parent,) = training_sets_of(str(new_bundle(tmp_path / "parent", seen=SEEN)))
+    assert parent.saw(case("MILLER", "new"))
+    assert training_sets_of("imagenet") == training_sets_of(str(tmp_path / "none.pt")) == ()

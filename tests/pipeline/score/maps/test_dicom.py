@@ -210,6 +210,9 @@ def test_what_cannot_be_written_is_said_and_the_other_files_stay(radiograph, sam
     assert "the series is not DICOM" in note("volumes", volume[0], "parametric")
     assert "a Parametric Map must lie in the patient" in note("radiographs", radiograph[0], "parametric")
     assert note("radiographs", radiograph[0], "segmentation", cut=7.0) == "no DICOM map: no voxel reaches 7"
+    assert "no value of this detector's map parts voxels" in note(
+        "radiographs", radiograph[0], "segmentation", cut=None
+    )
 
 
 def test_a_header_that_lacks_what_is_needed_is_said_without_quoting_it(ct, tmp_path):

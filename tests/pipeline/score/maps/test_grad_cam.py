@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from models.detectors.cells import stage_grids
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
@@ -38,7 +39,8 @@ def cam_by_hand(classifier, image, label):
     handle.remove()
     (gradient,) = torch.autograd.grad(logits[0, label], kept[0])
     coarse = (gradient.mean(dim=(2, 3), keepdim=True) * kept[0]).sum(dim=1, keepdim=True).relu().detach()
-    return torch.nn.functional.interpolate(coarse, image.shape[-2:], mode="bilinear", align_corners=False)[0, 0]
+    rows = stage_grids(classifier.backbone, image.shape[-1])[classifier.backbone.stage_names[-1]].enlarge(64)
+    return rows @ coarse[0, 0] @ rows.T
 
 
 def attention_by_hand(classifier, slices):
@@ -85,3 +87,15 @@ def test_drawing_again_and_again_hangs_no_more_hooks_on_the_network(radiographs,
     before = hooks()
     draw.maps(slices, 1)
     assert hooks() == before
+
+
+def test_a_cell_is_drawn_where_it_lies(radiographs):
+    """A CAM of one cell peaks at its centre, not half a cell off, as plain enlarging has it."""
+    backbone = radiographs.classifier.backbone
+    grid = stage_grids(backbone, 64)[backbone.taps[0]]
+    enlarged = drawing(radiographs).cams[0].upsampler((64, 64))
+    for cell in range(1, grid.cells - 1):
+        coarse = torch.zeros(1, 1, grid.cells, grid.cells)
+        coarse[0, 0, cell, 1] = 1
+        row, column = np.unravel_index(int(enlarged(coarse)[0, 0].argmax()), (64, 64))
+        assert (row, column) == pytest.approx((grid.start + grid.step * cell, grid.start + grid.step), abs=0.5)

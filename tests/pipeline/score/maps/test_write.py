@@ -15,7 +15,7 @@ from pipeline.score.maps.dicom import Origin
 from pipeline.score.maps.drawing import FixedDraw
 from pipeline.score.maps.of_bundle import write_heatmaps
 from pipeline.score.maps.planted import read_lesions
-from pipeline.score.maps.write import HEADER, INDEX, MapWriter
+from pipeline.score.maps.write import HEADER, INDEX, NO_MAP, MapWriter
 from pipeline.score.scorer import load_scorer
 from tests.pipeline.score.maps.drawings import ABNORMAL, bright_and_deep, settings
 
@@ -175,3 +175,30 @@ def test_an_index_from_elsewhere_deletes_nothing_outside(radiographs, tmp_path):
     writer(tmp_path / "out", spot).write(radiographs[:1])
     assert (tmp_path / "0123456789ab.png").exists()
     assert (tmp_path / "out" / INDEX).exists()
+
+
+def test_a_model_without_maps_reads_no_scan_and_says_so(radiographs, tmp_path, monkeypatch):
+    monkeypatch.setattr("pipeline.score.maps.write.read_scan", None)
+    rows = MapWriter(None, settings("radiographs"), tmp_path, ORIGIN).write(radiographs)
+    assert {row.note for row in rows} == {NO_MAP}
+    assert [path.name for path in tmp_path.iterdir()] == [INDEX]
+
+
+def test_what_fails_half_way_leaves_no_file(volumes, tmp_path, monkeypatch):
+    def full(path, _scan):
+        path.write_bytes(b"half")
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("pipeline.score.maps.write.write_nifti", full)
+    rows = writer(tmp_path, bright_and_deep, "volumes").write(volumes)
+    assert {row.note for row in rows} == {"UNREADABLE: No space left on device"}
+    assert {row.png + row.nifti for row in rows} == {""}
+    assert [path.name for path in tmp_path.iterdir()] == [INDEX]
+
+
+def test_memory_that_runs_out_is_that_series_alone(radiographs, tmp_path):
+    def greedy(slices):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+
+    rows = writer(tmp_path, greedy).write(radiographs)
+    assert {row.note for row in rows} == {"OVER_BUDGET: not enough memory to draw it now"}
