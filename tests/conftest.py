@@ -25,6 +25,15 @@ RADIOGRAPHS = ("radiograph", "CR/DX")
 VOLUMES = ("volume", "OT")
 
 
+@pytest.fixture(scope="module")
+def one_thread():
+    """Torch on one thread while a module's tests run."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture(scope="session")
 def samples():
     """The folder `sample_data`."""

@@ -1,5 +1,6 @@
 """What every alignment loss takes and gives."""
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,7 @@ class DomainBatch:
     done: float
 
 
-class AlignmentLoss(nn.Module):
+class AlignmentLoss(nn.Module, ABC):
     """A loss that falls as the two sides of a batch become alike. Subclasses say how in `forward`.
 
     Attributes:
@@ -32,9 +33,9 @@ class AlignmentLoss(nn.Module):
 
     least_rows: int = 1
 
+    @abstractmethod
     def forward(self, batch: DomainBatch) -> Tensor:
         """The loss, a scalar with gradient."""
-        raise NotImplementedError
 
 
 MakeLoss = Callable[[int, int], AlignmentLoss]

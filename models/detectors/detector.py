@@ -1,6 +1,7 @@
 """What every normal-only anomaly detector is: fitted on slices of normal scans, it scores slices and maps where."""
 
 import contextlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Protocol
@@ -52,7 +53,7 @@ class Scored:
     maps: Tensor | None
 
 
-class Detector(nn.Module):
+class Detector(nn.Module, ABC):
     """Base of all detectors: a frozen backbone, and what was learned from normal slices.
 
     Args:
@@ -124,29 +125,29 @@ class Detector(nn.Module):
         """Autocast to bfloat16 if the detector was made so."""
         return torch.autocast(device.type, dtype=torch.bfloat16) if self.reduced else contextlib.nullcontext()
 
+    @abstractmethod
     def fit(self, normals: Normals, *, report: Report | None = None) -> None:
         """Learn what is normal. The module and the slices' batches are on one device (`self.input_mean.device`).
 
         Raises:
             DetectorError: If the slices are too few, or all alike.
         """
-        raise NotImplementedError
 
+    @abstractmethod
     def score(self, images: Tensor, *, maps: bool = False) -> Scored:
         """Score slices (M, C, S, S) in [0, 1]; each slice's score depends on nothing but itself."""
-        raise NotImplementedError
 
+    @abstractmethod
     def learned(self) -> dict[str, Tensor]:
         """What `fit` learned, on the CPU, to be stored; the backbone is not in it."""
-        raise NotImplementedError
 
+    @abstractmethod
     def take(self, learned: Mapping[str, Tensor]) -> None:
         """Take what `learned` gave, of the same settings.
 
         Raises:
             DetectorError: If names, shapes or kinds do not fit, or a value is not finite.
         """
-        raise NotImplementedError
 
 
 def default_stages(grids: Mapping[str, Grid], strides: tuple[int, ...]) -> tuple[str, ...]:

@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import pytest
-import torch
 
 from models.state_names import source_names
 
@@ -11,11 +10,8 @@ SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "weights"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Small networks: two threads would wait for each other longer than they work."""
 
 
 @pytest.fixture

@@ -3,11 +3,13 @@ import torch
 
 from models.backbones import build_backbone
 from models.detectors.cells import Grid, stage_grids
-from models.detectors.detector import Detector, default_stages
+from models.detectors.detector import default_stages
+from models.detectors.padim import PaDiM
 
 
 def build(name="squeezenet1_1", **changes):
-    return Detector(build_backbone(name, seed=1), **{"image_size": 48, **changes})
+    """The base is abstract; nothing that is tested here is PaDiM's own."""
+    return PaDiM(build_backbone(name, seed=1), **{"image_size": 48, **changes})
 
 
 def test_default_stages_are_the_last_of_each_stride():

@@ -17,11 +17,8 @@ SIDE = 64
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Small networks: two threads would wait for each other longer than they work."""
 
 
 def texture(rng, *, ill, far):

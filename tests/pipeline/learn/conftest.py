@@ -20,11 +20,8 @@ BACKBONE = "shufflenet_v2_x0_5"
 
 
 @pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+def _one_thread(one_thread):
+    """Small networks: two threads would wait for each other longer than they work."""
 
 
 def make_store(folder, *, slices=1):

@@ -21,14 +21,6 @@ BACKBONE = "shufflenet_v2_x0_5@all"
 CPU = torch.device("cpu")
 
 
-@pytest.fixture(autouse=True, scope="module")
-def _one_thread():
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
 def scan(label, rng, *, strength=0.25):
     """A dim organ of which every patient has another, noise, and in the ill a bright square; grey values 0..1."""
     image = 0.25 + 0.08 * ndimage.gaussian_filter(rng.normal(size=(SIDE, SIDE)), 5) * 15
