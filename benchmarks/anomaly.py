@@ -18,18 +18,21 @@ import numpy as np
 import torch
 from anomaly_commands import TABLES, by_command
 from anomaly_peers import compare, make_environment
-from anomaly_sites import NORMAL, Remembered, network, read_site, some_patients
+from anomaly_sites import NORMAL, network, read_site, remember, some_patients
 from anomaly_tables import measured, print_tables, rate_of
 from sklearn.covariance import LedoitWolf
 from sklearn.neighbors import NearestNeighbors
 
 from models.detectors import DETECTORS
+from pipeline.config import Config
 from pipeline.decide.conformal import conformal_scale
-from pipeline.detect.scan_detector import ScanDetector
+from pipeline.detect.fit import fit_detector
+from pipeline.detect.screen import screen_normals
 from pipeline.detect.slices import StoredNormals
 from pipeline.learn.device import uses_bfloat16
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.samples import Preparation
+from pipeline.watch import Watch
 
 CPU = torch.device("cpu")
 PREPARATION = Preparation(kind="radiograph", modality="CR/DX", image_size=224, slices=1, intensity="auto")
@@ -57,21 +60,21 @@ class Bench:
         self.site = read_site(options.tool, "guangzhou", self.out, self.store)
         self.normals = self._some(self.site.rows("train", NORMAL))
         self.test = self._some(self.site.rows("test"))
-        self.kept = {}
+        remember()
 
     def _some(self, rows):
         """At most `--limit` rows, drawn by chance, for a quick trial."""
         return np.random.default_rng(0).permutation(rows)[: self.options.limit or None]
 
     def fit(self, name, backbone, rows, seed):
-        """A detector fitted to rows of the site, and seconds; a network sees each scan once for all pooled ones."""
-        reduced = uses_bfloat16(CPU, "auto")
-        detector = DETECTORS[name](network(backbone), image_size=224, seed=seed, reduced=reduced)
-        if not detector.has_maps:
-            self.kept.setdefault(backbone, Remembered()).install(detector)
+        """A detector screened and fitted as `adapt` does, seconds, and the numbers of the rows that were left out."""
+        config = Config(task="one_class", backbone=backbone, detector=name, seed=seed)
+        known = {"config": config, "device": CPU, "watch": Watch()}
         started = time.monotonic()
-        detector.fit(StoredNormals(self.store, tuple(self.site.contents[rows].tolist()), seed, CPU))
-        return ScanDetector(detector.eval(), None, 0.1), time.monotonic() - started
+        screened = screen_normals(network(backbone), self.store, self.site.cases(rows), **known)
+        fitted = fit_detector(name, network(backbone), self.store, screened.kept, **known)
+        left_out = np.isin(self.site.contents[rows], [case.ref.key for case in screened.doubtful])
+        return fitted.model, time.monotonic() - started, rows[left_out]
 
     def scores(self, model, rows):
         """Raw scores of rows."""
@@ -80,7 +83,7 @@ class Bench:
     def detector(self, name, backbone, seed):
         """Guangzhou's normals to guangzhou's test."""
         rows = self.normals[some_patients(self.site.patients[self.normals], FITTED_SHARE, seed)]
-        model, fit_s = self.fit(name, backbone, rows, seed)
+        model, fit_s, _ = self.fit(name, backbone, rows, seed)
         started = time.monotonic()
         scores = self.scores(model, self.test)
         return measured(scores, self.site, self.test) | {
@@ -94,14 +97,15 @@ class Bench:
         rows = self.normals[some_patients(self.site.patients[self.normals], FITTED_SHARE, seed)]
         ill = np.flatnonzero((self.site.splits == "train") & (self.site.labels != NORMAL))
         count = round(len(rows) * MISLABELLED / (1 - MISLABELLED))
-        rows = np.concatenate([rows, np.random.default_rng(seed).choice(ill, count, replace=False)])
-        model, _ = self.fit(name, backbone, np.random.default_rng(seed).permutation(rows), seed)
-        return measured(self.scores(model, self.test), self.site, self.test) | {"mislabelled": count}
+        wrong = np.random.default_rng(seed).choice(ill, count, replace=False)
+        rows = np.random.default_rng(seed).permutation(np.concatenate([rows, wrong]))
+        model, _, left_out = self.fit(name, backbone, rows, seed)
+        found = {"mislabelled": count, "left_out": len(left_out), "caught": int(np.isin(wrong, left_out).sum())}
+        return measured(self.scores(model, self.test), self.site, self.test) | found
 
     def plain(self, backbone):
         """scikit-learn's kNN (k = 2) and Ledoit-Wolf Mahalanobis on pooled features of all normals learned from."""
         detector = DETECTORS["knn"](network(backbone), image_size=224, reduced=uses_bfloat16(CPU, "auto"))
-        self.kept.setdefault(backbone, Remembered()).install(detector)
         x, z = (self._pooled(detector, rows) for rows in (self.normals, self.test))
         knn = NearestNeighbors(n_neighbors=2).fit(x).kneighbors(z)[0].mean(axis=1)
         gaussian = LedoitWolf().fit(x).mahalanobis(z)
@@ -123,7 +127,7 @@ class Bench:
             order = np.random.default_rng(split).permutation(np.unique(patients))
             ends = [round(len(order) * share) for share in (0.5, 0.75)]
             fit, calibration, fresh = (self.normals[np.isin(patients, part)] for part in np.split(order, ends))
-            model, _ = self.fit(name, backbone, fit, split)
+            model, _, _ = self.fit(name, backbone, fit, split)
             owner = np.unique(self.site.patients[calibration], return_inverse=True)[1]
             scale = conformal_scale(self.scores(model, calibration), owner)
             called = scale.abnormal(self.scores(model, fresh), LEVEL)
@@ -154,6 +158,9 @@ def cells(bench):
     def detector(name, backbone, seed):
         return f"detector|{name}|{backbone}|{seed}", lambda: bench.detector(name, backbone, seed)
 
+    def mislabelled(name, backbone, seed):
+        return f"mislabelled|{name}|{backbone}|{seed}", lambda: bench.mislabelled(name, backbone, seed)
+
     yield from (detector(name, backbone, 0) for backbone in BACKBONES[:3] for name in POOLED)
     yield from ((f"plain|{name}", lambda n=name: bench.plain(n)) for name in (WHOLE, EARLIER))
     yield from (detector(name, CUT, 0) for name in BANKED + TRAINED)
@@ -165,10 +172,10 @@ def cells(bench):
         if case == "adrenal" and not bench.options.adrenal:
             continue
         yield f"command|{case}|auto", lambda c=case: bench.command(c, "auto")
-    for name in POOLED + BANKED + TRAINED:
-        yield f"mislabelled|{name}|{CUT}|0", lambda n=name: bench.mislabelled(n, CUT, 0)
+    yield from (mislabelled(name, CUT, 0) for name in POOLED + BANKED + TRAINED)
     yield from (detector(name, backbone, 0) for backbone in BACKBONES[3:] for name in POOLED)
     yield from (detector(name, backbone, seed) for seed in SEEDS[1:] for backbone in BACKBONES for name in POOLED)
+    yield from (mislabelled(name, backbone, seed) for backbone in BACKBONES for seed in SEEDS for name in POOLED)
     yield from (detector(name, CUT, seed) for seed in SEEDS[1:] for name in BANKED + TRAINED)
     yield from (detector(name, backbone, 0) for backbone in (WHOLE, *BACKBONES[3:]) for name in BANKED)
     yield f"peers|patchcore|{LARGER}", lambda: bench.peers("patchcore", LARGER)
@@ -182,7 +189,7 @@ def main():
     parser.add_argument("--environment", type=Path, help="anomalib's, if not out/anomalib-env; made if it is not there")
     parser.add_argument("--backbone", default=WHOLE, help="of the cells through the command line")
     parser.add_argument("--minutes", type=float, default=60.0, help="start no cell after this time")
-    parser.add_argument("--only", default="", help="run only cells whose name starts so")
+    parser.add_argument("--only", action="append", help="run only cells whose name starts so; may be given again")
     parser.add_argument("--limit", type=int, default=0, help="scans per side, for a quick trial")
     parser.add_argument("--tables", action="store_true", help="print what is there, run nothing")
     options = parser.parse_args()
@@ -196,7 +203,7 @@ def main():
         bench = Bench(options)
         for name, run in cells(bench):
             late = time.monotonic() - started > options.minutes * 60
-            if name in done or late or not name.startswith(options.only):
+            if name in done or late or not name.startswith(tuple(options.only or [""])):
                 continue
             done[name] = run()
             with results.open("a", encoding="utf-8") as file:

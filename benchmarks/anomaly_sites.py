@@ -9,9 +9,12 @@ import numpy as np
 import torch
 
 from models.backbones import build_backbone
+from models.detectors.pooled import PooledDetector
 from models.weights import find_weights, load_weights
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.network import weights_folder
+from pipeline.prepare.cohort import Case
+from pipeline.scan import SeriesRef
 
 NORMAL = "normal"
 
@@ -25,6 +28,12 @@ class Site:
     subtypes: np.ndarray
     patients: np.ndarray
     splits: np.ndarray
+
+    def cases(self, rows):
+        """Rows as normal training scans."""
+        found = [(self.contents[n], self.patients[n]) for n in rows]
+        refs = [SeriesRef(source=key, series_uid=key, status="ok", modality="CR", content=key) for key, _ in found]
+        return [Case(ref, (NORMAL,), who, True, "train", ()) for ref, (_, who) in zip(refs, found, strict=True)]
 
     def rows(self, split, label=None):
         """Rows of an official split, of one label if it is given."""
@@ -60,28 +69,21 @@ def network(name):
     return backbone.eval()
 
 
-class Remembered:
-    """Pooled maps of images seen before, of one backbone, so that a detector of pooled features is cheap to refit.
+def remember():
+    """Keep the pooled maps of every image that a detector of pooled features sees, so that it is cheap to refit.
 
-    `install` makes a detector that has no maps look them up; a map (C, h, w) is replaced by its mean (C, 1, 1), which
-    pools to the same.
+    A map (C, h, w) is replaced by its mean (C, 1, 1), which pools to the same.
     """
+    kept, plain = {}, PooledDetector.stage_maps
 
-    def __init__(self):
-        self.kept = {}
+    def stage_maps(detector, images):
+        settings = (detector.backbone.name, detector.stages, detector.reduced)
+        keys = [(*settings, hash(image.numpy().tobytes())) for image in images]
+        new = [n for n, key in enumerate(keys) if key not in kept]
+        if new:
+            pooled = [maps.mean(dim=(2, 3), keepdim=True) for maps in plain(detector, images[new])]
+            for n, *maps in zip(new, *pooled, strict=True):
+                kept[keys[n]] = maps
+        return [torch.stack(maps) for maps in zip(*(kept[key] for key in keys), strict=True)]
 
-    def install(self, detector):
-        """Put the look-up in front of a detector's network."""
-        plain, settings = detector.stage_maps, (detector.backbone.name, detector.stages, detector.reduced)
-
-        def stage_maps(images):
-            keys = [(*settings, hash(image.numpy().tobytes())) for image in images]
-            new = [n for n, key in enumerate(keys) if key not in self.kept]
-            if new:
-                pooled = [maps.mean(dim=(2, 3), keepdim=True) for maps in plain(images[new])]
-                for n, *maps in zip(new, *pooled, strict=True):
-                    self.kept[keys[n]] = maps
-            return [torch.stack(maps) for maps in zip(*(self.kept[key] for key in keys), strict=True)]
-
-        detector.stage_maps = stage_maps
-        return detector
+    PooledDetector.stage_maps = stage_maps

@@ -108,12 +108,17 @@ def _alarms(found, _kinds):
 
 def _mislabelled(found, kinds):
     print("\n### 5 % of what is learned from are mislabelled pneumonias\n")
-    print("| detector | backbone | clean | mislabelled | change |\n|" + "---|" * 5)
+    print("| detector | backbone | seeds | clean | mislabelled | change | of them left out |\n|" + "---|" * 7)
+    rows = defaultdict(list)
     for key, record in found.items():
         clean = kinds["detector"].get(key)
-        before, after = clean and clean["auroc"][WHOLE][0], record["auroc"][WHOLE][0]
-        change = "–" if clean is None else f"{after - before:+.3f}"
-        print(f"| {key[0]} | {key[1]} | {'–' if clean is None else f'{before:.3f}'} | {after:.3f} | {change} |")
+        if clean is not None:
+            figures = (clean["auroc"][WHOLE][0], record["auroc"][WHOLE][0], record["caught"] / record["mislabelled"])
+            rows[key[:2]].append(figures)
+    for (name, backbone), figures in rows.items():
+        before, after, caught = np.mean(figures, axis=0)
+        change = f"{before:.3f} | {after:.3f} | {after - before:+.3f}"
+        print(f"| {name} | {backbone} | {len(figures)} | {change} | {caught:.0%} |")
 
 
 def _commands(found, _kinds):

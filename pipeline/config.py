@@ -34,6 +34,8 @@ class Config(BaseModel):
         detector: For `one_class`: a name from `models.detectors.DETECTORS`, or `auto`.
         detector_stages: Stages of the network whose maps the detector looks at; empty takes those that the backbone's
             name joins, else the detector's own choice.
+        contamination: Share of the normal training scans that a detector leaves out, those that stand out most among
+            them: some may be mislabelled. 0 keeps all.
         source_sites: Only rows of these sites are trained on; empty takes all but those of `target_sites`.
         target_sites: Sites that the model is meant for; their rows may be unlabelled.
         align: A name from `models.alignment.ALIGNMENTS`: how features of source and target are brought together.
@@ -71,6 +73,7 @@ class Config(BaseModel):
     strategy: str = Field(default="lp_ft", min_length=1)
     detector: str = Field(default="auto", min_length=1)
     detector_stages: tuple[str, ...] = ()
+    contamination: float = Field(default=0.1, ge=0, lt=0.5)
     source_sites: tuple[str, ...] = ()
     target_sites: tuple[str, ...] = ()
     align: str = Field(default="none", min_length=1)

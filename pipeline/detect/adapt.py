@@ -99,13 +99,14 @@ def adapt_detector(plan: Plan, workspace: Workspace, target: Path, run: Path, wa
     doubt = doubt_of_target(model, store, plan, held, rule, watch)
     about = _about(plan, chosen, held, doubt)
     if doubt.refusal:
-        raise RefusedError(f"{doubt.refusal}; report: {tell_refusal(plan, run, about, doubt.refusal)}")
+        report = tell_refusal(plan, run, about, chosen.screened.doubtful, doubt.refusal)
+        raise RefusedError(f"{doubt.refusal}; report: {report}")
     found = _decide(plan, chosen, held, about, rule)
     record = _record(plan, found)
     table, metrics = _measure(plan, found, record, workspace)
     bundle = _write(plan, target, found, record, metrics)
     verdict = verdict_of(record, metrics)
-    report, result = tell(plan, run, record, table, metrics, bundle, verdict)
+    report, result = tell(plan, run, record, chosen.screened.doubtful, table, metrics, bundle, verdict)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return AdaptResult(
         target,
@@ -149,7 +150,6 @@ def _scans(plan: Plan, cases: Sequence[Case]) -> Scans:
 
 def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt) -> DetectorRecord:
     model = chosen.fitted.model
-    used, normals = fitted_on(plan), held.of(NORMAL)[0]
     return DetectorRecord(
         name=chosen.name,
         backbone=plan.classifier.backbone.name,
@@ -159,12 +159,17 @@ def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt) -> DetectorReco
         placed=model.profile is not None,
         chosen_by=chosen.reason,
         candidates=chosen.candidates,
-        fitted_on=Counted(scans=len(used), patients=len({case.patient for case in used})),
-        calibrated_on=Counted(scans=len(normals), patients=len({case.patient for case in normals}), site=held.site),
+        fitted_on=_counted(chosen.screened.kept),
+        left_out=_counted(chosen.screened.doubtful) if chosen.screened.doubtful else None,
+        calibrated_on=_counted(held.of(NORMAL)[0], held.site),
         recalibrated=bool(held.site),
         share_normal=dict(doubt.share),
-        notes=(*chosen.fitted.notes, *_left_out(plan, held), *doubt.notes),
+        notes=(*chosen.screened.notes, *chosen.fitted.notes, *_left_out(plan, held), *doubt.notes),
     )
+
+
+def _counted(cases: Sequence[Case], site: str = "") -> Counted:
+    return Counted(scans=len(cases), patients=len({case.patient for case in cases}), site=site)
 
 
 def _left_out(plan: Plan, held: Held) -> list[str]:

@@ -12,6 +12,7 @@ from pipeline.detect.aucp import LEAST, Aucp, aucp
 from pipeline.detect.checks import AUTO
 from pipeline.detect.fit import Fitted, fit_detector
 from pipeline.detect.record import Candidate
+from pipeline.detect.screen import Screened, screen_normals
 from pipeline.errors import CohortError
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
@@ -45,18 +46,22 @@ class Chosen:
         name: Its name.
         reason: Why it was taken.
         candidates: What was measured of each.
+        screened: What it was fitted on, and what was left out.
     """
 
     fitted: Fitted
     name: str
     reason: str
     candidates: tuple[Candidate, ...]
+    screened: Screened
 
 
 def choose_detector(
     backbone: Backbone, store: SampleStore, scans: Scans, *, config: Config, device: torch.device, watch: Watch
 ) -> Chosen:
     """Fit the detector of the config; for `auto` those of CANDIDATES, of which the one with the highest AUCp is taken.
+
+    All are fitted on the same scans: those that `screen_normals` keeps.
 
     A difference in AUCp within noise is taken all the same: without labels nothing better is known. Without a pool
     of 50 scans, or of 50 held-out normals, `auto` takes the default and says so. A candidate that cannot be fitted is
@@ -65,15 +70,16 @@ def choose_detector(
     Raises:
         DetectorError: If none can be fitted.
     """
+    screened = screen_normals(backbone, store, scans.normals, config=config, device=device, watch=watch)
 
     def fit(name: str) -> Fitted:
-        return fit_detector(name, backbone, store, scans.normals, config=config, device=device, watch=watch)
+        return fit_detector(name, backbone, store, screened.kept, config=config, device=device, watch=watch)
 
     if config.detector != AUTO:
-        return Chosen(fit(config.detector), config.detector, "named in the config", ())
+        return Chosen(fit(config.detector), config.detector, "named in the config", (), screened)
     lacking = _lacking(scans)
     if lacking:
-        return Chosen(fit(DEFAULT), DEFAULT, f"the default: {lacking}", ())
+        return Chosen(fit(DEFAULT), DEFAULT, f"the default: {lacking}", (), screened)
     fitted: dict[str, Fitted] = {}
     measured: dict[str, Aucp] = {}
     listed: list[Candidate] = []
@@ -92,7 +98,8 @@ def choose_detector(
     if not fitted:
         raise DetectorError(f"no detector could be fitted: {listed[0].note}")
     (best,) = fitted
-    return Chosen(fitted[best], best, f"highest AUCp on {len(scans.pool)} unlabelled scans", tuple(listed))
+    reason = f"highest AUCp on {len(scans.pool)} unlabelled scans"
+    return Chosen(fitted[best], best, reason, tuple(listed), screened)
 
 
 def _lacking(scans: Scans) -> str:

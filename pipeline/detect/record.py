@@ -49,6 +49,7 @@ class DetectorRecord(BaseModel):
         chosen_by: Why this one.
         candidates: Those that could have been chosen.
         fitted_on: Normals that it was fitted on.
+        left_out: Normals that stood out among them and were left out, since some may be mislabelled.
         calibrated_on: Held-out normals that its scores are ranked among.
         recalibrated: Whether these are the target's own, and not of the sites that it was fitted on.
         share_normal: Share of the target's scans that could be normal, with its 95 % limits: `value`, `low`, `high`;
@@ -67,6 +68,7 @@ class DetectorRecord(BaseModel):
     chosen_by: str
     candidates: tuple[Candidate, ...] = ()
     fitted_on: Counted
+    left_out: Counted | None = None
     calibrated_on: Counted
     recalibrated: bool = False
     share_normal: dict[str, float] = {}

@@ -1,6 +1,6 @@
 """What a run of task `one_class` tells: report.html and result.json."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from pipeline.evaluate.report import write_adapt_report
 from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import ANOMALY
 from pipeline.model_record import ModelRecord
+from pipeline.prepare.cohort import Case
 from pipeline.workspace import write_json
 
 
@@ -37,13 +38,14 @@ def tell(
     plan: Plan,
     run: Path,
     record: ModelRecord,
+    doubtful: Sequence[Case],
     table: PredictionTable,
     metrics: dict[str, Any],
     bundle: Bundle,
     verdict: str,
 ) -> tuple[Path, Path]:
     """Write the report and result.json of a run that gave a bundle."""
-    detector = record.detector.shown() if record.detector else None
+    detector = _shown(record.detector, doubtful) if record.detector else None
     context = report_context(record, bundle, "Adaptation", plan.cohort.notes, plan.cohort.left_out, detector=detector)
     report = run / "report.html"
     write_adapt_report(report, context, [], metrics, verdict, table=table)
@@ -58,8 +60,9 @@ def tell(
     return report, run / "result.json"
 
 
-def tell_refusal(plan: Plan, run: Path, about: DetectorRecord, refusal: str) -> Path:
+def tell_refusal(plan: Plan, run: Path, about: DetectorRecord, doubtful: Sequence[Case], refusal: str) -> Path:
     """Write them for a run that gives none; returns the report."""
+    detector = _shown(about, doubtful)
     verdict = f"Refused: {refusal}."
     context = refusal_context(
         plan.config,
@@ -67,12 +70,17 @@ def tell_refusal(plan: Plan, run: Path, about: DetectorRecord, refusal: str) -> 
         plan.cohort.left_out,
         weights=plan.weights["origin"],
         splits=plan.counts(),
-        detector=about.shown(),
+        detector=detector,
     )
     report = run / "report.html"
     write_adapt_report(report, context, [], None, verdict)
-    write_json(run / "result.json", _result(plan, verdict, about.shown()))
+    write_json(run / "result.json", _result(plan, verdict, detector))
     return report
+
+
+def _shown(about: DetectorRecord, doubtful: Sequence[Case]) -> dict[str, Any]:
+    """With the lines of labels.csv that were left out, whose labels are to be checked; no bundle holds them."""
+    return about.shown() | {"doubtful_lines": [case.line for case in doubtful]}
 
 
 def _result(plan: Plan, verdict: str, detector: Mapping[str, Any] | None) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def test_knn_agrees_with_scikit_learn(name, scaling, stream, textures):
     bank, rows = scaled(scaling, features(name, normal), features(name, fresh))
     detector = build(NearestNeighbours, name, scaling=scaling)
     detector.fit(stream(normal))
-    expected = NearestNeighbors(n_neighbors=2).fit(bank).kneighbors(rows)[0].mean(axis=1)
+    expected = NearestNeighbors(n_neighbors=5).fit(bank).kneighbors(rows)[0].mean(axis=1)
     np.testing.assert_allclose(detector.score(fresh).score.numpy(), expected, rtol=1e-3)
 
 
@@ -144,7 +144,8 @@ def test_damaged_findings_are_refused(kind, stream, textures):
     detector.fit(stream(textures(20)))
     good = detector.learned()
     for name, value in good.items():
-        for bad in (value.double(), value[..., :-1], value * float("nan")):
+        bads = (value.double(), value[..., :-1], value * float("nan") if value.is_floating_point() else value.int())
+        for bad in bads:
             with pytest.raises(DetectorError, match=f"stored detector: {name}"):
                 detector.take({**good, name: bad})
         with pytest.raises(DetectorError, match="expected"):
@@ -156,7 +157,7 @@ def test_damaged_findings_are_refused(kind, stream, textures):
 @pytest.mark.parametrize("kind", KINDS)
 def test_slices_that_teach_nothing_are_refused(kind, stream, textures):
     detector = build(kind)
-    with pytest.raises(DetectorError, match=r"needs at least [23] normal slices, found 1"):
+    with pytest.raises(DetectorError, match=r"needs at least [35] normal slices, found 1"):
         detector.fit(stream(textures(1)))
     with pytest.raises(DetectorError, match="all 12 normal slices are alike"):
         detector.fit(stream(torch.full((12, 1, SIZE, SIZE), 0.5)))
@@ -195,11 +196,23 @@ def test_small_distances_between_long_vectors_keep_their_digits(stream, textures
     detector.fit(stream(textures(40)))
     draw = torch.Generator().manual_seed(0)
     bank = 1000 + torch.randn(40, detector.num_features, generator=draw) * 1e-2
-    detector.take({"bank": bank, "divisor": torch.ones(detector.num_features)})
+    detector.take({"bank": bank, "divisor": torch.ones(detector.num_features), "neighbours": torch.tensor([2])})
     rows = bank[:3] + 1e-3
     expected = torch.cdist(rows.double(), bank.double(), compute_mode="donot_use_mm_for_euclid_dist")
     expected = expected.topk(2, largest=False).values.mean(dim=1)
     torch.testing.assert_close(detector._distance(rows).double(), expected, rtol=0.01, atol=0)
+
+
+def test_the_number_of_neighbours_is_the_stored_one(stream, textures):
+    first, second = build(NearestNeighbours, k=2), build(NearestNeighbours)
+    first.fit(stream(textures(20)))
+    second.take(first.learned())
+    fresh = textures(4, seed=1)
+    assert torch.equal(first.score(fresh).score, second.score(fresh).score)
+    with pytest.raises(DetectorError, match="0 neighbours"):
+        second.take({**first.learned(), "neighbours": torch.tensor([0])})
+    with pytest.raises(DetectorError, match="needs at least 21 normal slices, found 20"):
+        second.take({**first.learned(), "neighbours": torch.tensor([21])})
 
 
 def test_more_features_than_the_cap_are_refused():

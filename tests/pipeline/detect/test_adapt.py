@@ -112,7 +112,7 @@ def test_a_target_with_normals_of_its_own_is_ranked_among_these(archive, adapted
     bundle = open_bundle(adapted(target_sites=("far",)).bundle)
     record = read_record(bundle)
     assert record.detector.recalibrated
-    assert (record.detector.calibrated_on.patients, record.detector.fitted_on.patients) == (25, 40)
+    assert (record.detector.calibrated_on.patients, record.detector.fitted_on.patients) == (25, 36)
     normals = [case.ref.key for case in cases if case.labels == ("normal",)]
     raw = load_detector(bundle, record, CPU).raw_scores(archive.store, normals)
     assert not (raw >= raw_threshold(record)).any()  # of 25 patients at 5 %, a scan must lie above all
@@ -169,6 +169,18 @@ def test_scans_that_the_networks_own_bundle_was_trained_on_are_left_out(archive,
     plan = archive.plan(weights=str(parent))
     cases, _ = held_out(plan, RULE)
     assert {case.ref.key for case in cases} == {case.ref.key for case in archive.cases[81:]}
+
+
+def test_scans_left_out_are_told_by_their_line_and_nothing_is_learned_from_them(archive, adapted):
+    result = adapted(detector="knn") if hospital(archive).add(2, "ring", "train") else None
+    record = read_record(open_bundle(result.bundle))
+    assert (record.detector.fitted_on.scans, record.detector.left_out.scans) == (36, 4)
+    told = json.loads(result.result.read_text())["detector"]["doubtful_lines"]
+    assert len(set(told)) == 4
+    assert set(told) <= {case.line for case in archive.cases[:40]}
+    assert "Check these labels" in result.report.read_text()
+    assert "doubtful" not in record.to_yaml()
+    assert len(open_bundle(result.bundle).tensors()["learned.bank"]) == 36
 
 
 def test_a_stage_that_the_network_lacks_is_told_before_anything_is_prepared(archive, adapted):
