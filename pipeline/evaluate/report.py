@@ -56,8 +56,9 @@ class ReportContext:
         splits: Split to class to number of scans.
         history: Epochs of the training, if known.
         detector: For `one_class`, the detector and how it came about, as result.json has it; what it lacks is not
-            shown: `name`, `backbone`, `stages`, `chosen_by`, `candidates` (`name`, `aucp`, `note`), `fitted_on` and
-            `calibrated_on` (`scans`, `patients`, `site`), `recalibrated`, `share_normal` (value, low, high), `notes`.
+            shown: `name`, `backbone`, `stages`, `chosen_by`, `candidates` (`name`, `aucp`, `note`), `fitted_on`,
+            `left_out` and `calibrated_on` (`scans`, `patients`, `site`), `recalibrated`, `share_normal` (value, low,
+            high), `notes`, `doubtful_lines`.
     """
 
     title: str

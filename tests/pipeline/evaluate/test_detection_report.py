@@ -61,6 +61,21 @@ def page_of(tmp_path, context=CONTEXT, **changes):
     return (tmp_path / "r.html").read_text()
 
 
+def test_lines_to_check_are_listed_as_far_as_they_can_be_read(tmp_path):
+    some = replace(
+        CONTEXT, detector={**DETECTOR, "left_out": {"scans": 23, "patients": 22}, "doubtful_lines": [*range(40, 63)]}
+    )
+    page = page_of(tmp_path, some)
+    assert "23 scans of 22 patients that stand out most" in page
+    assert "The normal scans of these 23 lines of labels.csv" in page
+    assert "Line 40, 41, " in page
+    assert ", 59, and 3 more in result.json." in page
+    one = page_of(tmp_path, replace(CONTEXT, detector={**DETECTOR, "doubtful_lines": [7]}))
+    assert "The normal scan of this line of labels.csv" in one
+    assert "Line 7." in one
+    assert "Check these labels" not in page_of(tmp_path)
+
+
 def test_the_first_sentence_names_the_site_where_the_promise_is_broken():
     _, metrics = measured(shifted="nih")
     verdict = detection_verdict(metrics)
