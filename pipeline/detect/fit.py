@@ -1,5 +1,6 @@
 """Fitting one detector to the normal scans of a cohort."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -124,7 +125,8 @@ def _profile(model: ScanDetector, store: SampleStore, cases: Sequence[Case]) -> 
 
 def _no_profile(normals: Sequence[Case]) -> str:
     patients = len({case.patient for case in normals})
+    needed = math.ceil((LEAST_PROFILE - 0.5) / PROFILE_SHARE)
     return (
-        f"{patients} normal patients to learn from: too few to learn how normal slices score at each place along the "
-        f"body ({LEAST_PROFILE / PROFILE_SHARE:.0f} are needed), so that a slice's place may look like disease"
+        f"{patients} normal patients left to learn from: too few to learn how normal slices score at each place along "
+        f"the body ({needed} are needed), so that a slice's place may look like disease"
     )

@@ -97,4 +97,4 @@ def test_too_few_volumes_for_a_profile_are_told(volumes):
     found = fitted(volumes.add(12, "normal", "train"), "mahalanobis")
     assert found.model.profile is None
     assert "12 normal patients" in found.notes[0]
-    assert "25 are needed" in found.notes[0]
+    assert "23 are needed" in found.notes[0]
