@@ -13,6 +13,7 @@ from models.errors import BundleError
 from pipeline.config import Config, Task
 from pipeline.decide.record import PolicyRecord
 from pipeline.detect.record import DetectorRecord
+from pipeline.gate.record import GateRecord
 from pipeline.prepare.samples import Preparation
 
 FORMAT = 1
@@ -58,6 +59,7 @@ class ModelRecord(BaseModel):
         training: Counts of scans and patients by side and class.
         random_reference: See there.
         detector: Of an anomaly detector's bundle; None where it holds a classifier.
+        gate: How far a scan may lie from those learned from; None where nothing can be said.
         config: The configuration that ran.
     """
 
@@ -81,6 +83,7 @@ class ModelRecord(BaseModel):
     training: dict[str, dict[str, int]]
     random_reference: RandomReference | None
     detector: DetectorRecord | None = None
+    gate: GateRecord | None = None
     config: Config
 
     @property

@@ -121,6 +121,10 @@ class Detector(nn.Module, ABC):
                     break
         return found
 
+    def pooled_first(self, images: Tensor) -> Tensor:
+        """Mean of the first used stage's map, shape (M, C), of slices in [0, 1]: a pass that scores nothing."""
+        return self.stage_maps(images)[0].mean(dim=(2, 3))
+
     def mixed(self, device: torch.device) -> contextlib.AbstractContextManager[object]:
         """Autocast to bfloat16 if the detector was made so."""
         return torch.autocast(device.type, dtype=torch.bfloat16) if self.reduced else contextlib.nullcontext()

@@ -35,6 +35,9 @@ from pipeline.errors import PolicyError, RefusedError
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.report import per_class_rows
+from pipeline.gate.fit import fit_gate
+from pipeline.gate.gate import TENSORS as GATE
+from pipeline.gate.gate import Gate
 from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.card import bundle_texts
 from pipeline.learn.leakage import FILE as TRAINING_SET
@@ -97,14 +100,15 @@ def adapt_detector(plan: Plan, workspace: Workspace, target: Path, run: Path, wa
     model = chosen.fitted.model
     held = score_held(model, store, cases, site, plan.cohort.classes[0], watch)
     doubt = doubt_of_target(model, store, plan, held, rule, watch)
-    about = _about(plan, chosen, held, doubt)
+    gate, lacking = _gate(plan, chosen, store, watch)
+    about = _about(plan, chosen, held, doubt, lacking)
     if doubt.refusal:
         report = tell_refusal(plan, run, about, chosen.screened.doubtful, doubt.refusal)
         raise RefusedError(f"{doubt.refusal}; report: {report}")
     found = _decide(plan, chosen, held, about, rule)
-    record = _record(plan, found)
+    record = _record(plan, found, gate)
     table, metrics = _measure(plan, found, record, workspace)
-    bundle = _write(plan, target, found, record, metrics)
+    bundle = _write(plan, target, found, record, gate, metrics)
     verdict = verdict_of(record, metrics)
     report, result = tell(plan, run, record, chosen.screened.doubtful, table, metrics, bundle, verdict)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
@@ -148,7 +152,22 @@ def _scans(plan: Plan, cases: Sequence[Case]) -> Scans:
     )
 
 
-def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt) -> DetectorRecord:
+def _gate(plan: Plan, chosen: Chosen, store: SampleStore, watch: Watch) -> tuple[Gate | None, tuple[str, ...]]:
+    """What says which scans are of another kind, or a note on why nothing does."""
+    detector = chosen.fitted.model.detector
+    return fit_gate(
+        detector.backbone,
+        detector.pooled_first,
+        store,
+        used_cases(plan),
+        last=detector.stages[-1],
+        seed=plan.config.seed,
+        device=plan.device,
+        watch=watch,
+    )
+
+
+def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt, lacking: tuple[str, ...]) -> DetectorRecord:
     model = chosen.fitted.model
     return DetectorRecord(
         name=chosen.name,
@@ -164,7 +183,7 @@ def _about(plan: Plan, chosen: Chosen, held: Held, doubt: Doubt) -> DetectorReco
         calibrated_on=_counted(held.of(NORMAL)[0], held.site),
         recalibrated=bool(held.site),
         share_normal=dict(doubt.share),
-        notes=(*chosen.screened.notes, *chosen.fitted.notes, *_left_out(plan, held), *doubt.notes),
+        notes=(*chosen.screened.notes, *chosen.fitted.notes, *_left_out(plan, held), *doubt.notes, *lacking),
     )
 
 
@@ -190,7 +209,7 @@ def _decide(plan: Plan, chosen: Chosen, held: Held, about: DetectorRecord, rule:
     return Detection(chosen, about, held, scores, choice)
 
 
-def _record(plan: Plan, found: Detection) -> ModelRecord:
+def _record(plan: Plan, found: Detection, gate: Gate | None) -> ModelRecord:
     return ModelRecord(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -208,6 +227,7 @@ def _record(plan: Plan, found: Detection) -> ModelRecord:
         training=plan.counts(),
         random_reference=None,
         detector=found.about,
+        gate=gate.record if gate else None,
         config=plan.config,
     )
 
@@ -226,11 +246,15 @@ def _measure(
     return table, metrics
 
 
-def _write(plan: Plan, target: Path, found: Detection, record: ModelRecord, metrics: dict[str, Any]) -> Bundle:
+def _write(
+    plan: Plan, target: Path, found: Detection, record: ModelRecord, gate: Gate | None, metrics: dict[str, Any]
+) -> Bundle:
     texts = {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: training_set(used_cases(plan), training_sets_of(plan.config.weights)).to_json(),
         **bundle_texts(record, metrics, plan.cohort.notes, versions()),
     }
     states = {NETWORK: found.chosen.fitted.model.state(), DECISION_SCORES: found.scores.tensors()}
+    if gate:
+        states[GATE] = gate.tensors()
     return write_bundle(target, texts, states)

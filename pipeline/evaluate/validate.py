@@ -6,7 +6,11 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from models.bundle import Bundle, open_bundle
+from models.classifier import SliceBagClassifier
+from models.detectors.detector import Detector
 from pipeline.detect.calibrate import promise_of
 from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
 from pipeline.errors import CohortError, LeakageError
@@ -14,6 +18,8 @@ from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
+from pipeline.gate.fit import stage_means
+from pipeline.gate.gate import read_gate
 from pipeline.learn.device import choose_device
 from pipeline.learn.leakage import read_training_set
 from pipeline.learn.plan import find_series
@@ -61,6 +67,7 @@ def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path,
     cases = [case for case in cohort.cases if case.labels]
     if not cases:
         raise CohortError(f"{labels}: no row could be measured ({cohort.left_out[0][1]})")
+    cohort, cases = _of_its_kind(cohort, cases, bundle, record, store, watch)
     predict = _predict if record.detector is None else _detect
     table = predict(cases, bundle, record, store, workspace, watch)
     watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
@@ -89,6 +96,34 @@ def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Worksp
     if known:
         notes.append(f"{known} rows were left out because their patient or scan was in training")
     return replace(cohort, cases=fresh, notes=tuple(notes))
+
+
+def _of_its_kind(
+    cohort: Cohort, cases: Sequence[Case], bundle: Bundle, record: ModelRecord, store: SampleStore, watch: Watch
+) -> tuple[Cohort, list[Case]]:
+    """Without the scans that scoring refuses as unlike all that the model was adapted to."""
+    gate = read_gate(bundle, record.gate)
+    if gate is None:
+        return cohort, list(cases)
+    device = choose_device("auto")
+    network = _network(bundle, record, device)
+    rows = network.features if isinstance(network, SliceBagClassifier) else network.pooled_first
+    contents = [case.ref.key for case in cases]
+    bar = watch.bar("looking for scans of another kind", len(contents))
+    means = stage_means(network.backbone, gate.record.stage, rows, store, contents, device, bar)
+    told = {content: gate.refusal(rows) for content, rows in zip(contents, means, strict=True)}
+    refused = {content: reason for content, reason in told.items() if reason}
+    cohort = cohort.without(refused, "they are unlike all scans that the model was adapted to")
+    kept = [case for case in cohort.cases if case.labels]
+    if not kept:
+        raise CohortError(f"no row could be measured ({cohort.left_out[0][1]})")
+    return cohort, kept
+
+
+def _network(bundle: Bundle, record: ModelRecord, device: torch.device) -> SliceBagClassifier | Detector:
+    if record.detector is None:
+        return load_classifier(bundle, record).to(device)
+    return load_detector(bundle, record, device).detector
 
 
 def _predict(

@@ -19,6 +19,9 @@ from pipeline.evaluate.context import refusal_context, report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.report import per_class_rows, write_adapt_report
 from pipeline.evaluate.thresholds import class_thresholds
+from pipeline.gate.fit import fit_gate
+from pipeline.gate.gate import TENSORS as GATE
+from pipeline.gate.gate import Gate
 from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card import bundle_texts
@@ -26,7 +29,7 @@ from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set, training_sets_of
 from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import prediction_table
-from pipeline.learn.prepared import prepared
+from pipeline.learn.prepared import prepared, used_cases
 from pipeline.learn.reference_scans import bundle_reference
 from pipeline.learn.train import Made, harmonised, train_best
 from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
@@ -70,10 +73,12 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         report, _ = _tell_refusal(made, run)
         raise RefusedError(f"{made.refusal}; report: {report}")
     record, metrics, scores = _judge(made, workspace)
-    for note in record.policy.notes:
+    gate, lacking = _gate(made, watch)
+    record = record.model_copy(update={"gate": gate.record if gate else None})
+    for note in (*record.policy.notes, *lacking):
         watch.note(note)
-    bundle = _write(made, target, record, metrics, scores, watch)
-    report, result = _tell(made, run, record, metrics, bundle)
+    bundle = _write(made, target, record, metrics, scores, gate, watch)
+    report, result = _tell(made, run, record, metrics, bundle, lacking)
     made.checkpoint.remove()
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return AdaptResult(
@@ -138,8 +143,29 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
     return record, measure(table, thresholds, choice.threshold, seed=config.seed), scores
 
 
+def _gate(made: Made, watch: Watch) -> tuple[Gate | None, tuple[str, ...]]:
+    """What says which scans are of another kind, or a note on why nothing does."""
+    plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
+    network = plan.classifier.to(plan.device).eval()
+    return fit_gate(
+        network.backbone,
+        network.features,
+        store,
+        used_cases(plan),
+        seed=plan.config.seed,
+        device=plan.device,
+        watch=watch,
+    )
+
+
 def _write(
-    made: Made, target: Path, record: ModelRecord, metrics: dict[str, Any], scores: DecisionScores, watch: Watch
+    made: Made,
+    target: Path,
+    record: ModelRecord,
+    metrics: dict[str, Any],
+    scores: DecisionScores,
+    gate: Gate | None,
+    watch: Watch,
 ) -> Bundle:
     plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
     known = [case for case in plan.cohort.cases if case.split != "test"]
@@ -154,11 +180,15 @@ def _write(
     states |= {"models/model.pt": plan.classifier.cpu().state_dict(), DECISION_SCORES: scores.tensors()}
     if made.random:
         states[RANDOM_HEAD] = made.random.head
+    if gate:
+        states[GATE] = gate.tensors()
     return write_bundle(target, texts, states)
 
 
-def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], bundle: Bundle) -> tuple[Path, Path]:
-    notes = (*made.plan.cohort.notes, *record.policy.lines)
+def _tell(
+    made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], bundle: Bundle, lacking: tuple[str, ...]
+) -> tuple[Path, Path]:
+    notes = (*made.plan.cohort.notes, *record.policy.lines, *lacking)
     context = report_context(record, bundle, "Adaptation", notes, made.plan.cohort.left_out)
     report, result = run / "report.html", run / "result.json"
     verdict = made.verdict or _flattered(record, metrics)
@@ -173,7 +203,7 @@ def _tell(made: Made, run: Path, record: ModelRecord, metrics: dict[str, Any], b
             "measured_on": made.measured_on,
             "policy": record.policy.model_dump(mode="json"),
             "training": record.training,
-            "notes": list(made.plan.cohort.notes),
+            "notes": [*made.plan.cohort.notes, *lacking],
             "left_out": [{"line": line, "reason": reason} for line, reason in made.plan.cohort.left_out],
             "history": [[r.phase, r.epoch, r.train_loss, r.val_loss, r.val_auroc] for r in made.history],
             "validation": metrics,

@@ -67,13 +67,13 @@ class Cohort:
         """Cases of some sites that may be looked at, labelled or not: all but those of `test`."""
         return [case for case in self.cases if case.site in sites and case.split != "test"]
 
-    def without(self, refused: Mapping[str, str]) -> "Cohort":
-        """The cohort less the series (by content) that turned out unreadable, which are listed as left out."""
+    def without(self, refused: Mapping[str, str], why: str = "their pixels could not be used") -> "Cohort":
+        """The cohort less the series (by content) that turned out of no use, which are listed as left out."""
         gone = tuple((case.line, refused[case.ref.key]) for case in self.cases if case.ref.key in refused)
         if not gone:
             return self
         kept = tuple(case for case in self.cases if case.ref.key not in refused)
-        notes = (*self.notes, f"{len(gone)} rows were left out because their pixels could not be used")
+        notes = (*self.notes, f"{len(gone)} rows were left out because {why}")
         return replace(self, cases=kept, left_out=(*self.left_out, *gone), notes=notes)
 
 

@@ -12,6 +12,7 @@ from models.classifier import SliceBagClassifier, pack
 from pipeline.decide.conformal import ConformalScale
 from pipeline.detect.scan_detector import ScanDetector, load_detector, raw_threshold, read_scale
 from pipeline.detect.slices import Slices, in_batches
+from pipeline.gate.gate import Gate, check_gate, gated, read_gate
 from pipeline.learn.objective import anomaly_score, probabilities
 from pipeline.model_record import ModelRecord, load_classifier
 from pipeline.score.outcome import Outcome
@@ -25,7 +26,7 @@ class ScanModel(Protocol):
         """What the bundle says of itself."""
 
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
-        """What the network says of each slice, (N, ...) a scan, of samples (N, C, S, S) each."""
+        """What the network says of each slice, (N, K) a scan, of samples (N, C, S, S) each."""
 
     def decide(self, rows: Tensor) -> Outcome:
         """The outcome of one scan."""
@@ -38,14 +39,19 @@ class ClassifierModel:
     record: ModelRecord
     classifier: SliceBagClassifier
     device: torch.device
+    gate: Gate | None = None
 
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
-        """Backbone features (N, F)."""
-        return in_batches(samples, self.classifier.features, self.device)
+        """Backbone features (N, F), and the gate's stage means (N, C) behind them."""
+        run = gated(self.gate, self.classifier.backbone, self.classifier.features)
+        return in_batches(samples, run, self.device)
 
     def decide(self, rows: Tensor) -> Outcome:
-        """Calibrated probabilities of features (N, F), and the decision at the bundle's threshold."""
+        """Calibrated probabilities, and the decision at the bundle's threshold; a refusal of a scan of another kind."""
         record = self.record
+        rows, means = rows.tensor_split([self.classifier.backbone.num_features], dim=1)
+        if refusal := self.gate.refusal(means) if self.gate else "":
+            return Outcome("refused", refusal)
         mask = torch.ones(1, len(rows), dtype=torch.bool, device=self.device)
         with torch.inference_mode():
             logits = self.classifier.classify(pack(rows.to(self.device), mask), mask).cpu().double()
@@ -66,14 +72,20 @@ class DetectorModel:
     record: ModelRecord
     detector: ScanDetector
     scale: ConformalScale
+    gate: Gate | None = None
 
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
-        """Scores (N,) of the slices."""
-        return self.detector.slice_scores(samples)
+        """Scores of the slices (N, 1), and the gate's stage means (N, C) behind them."""
+        inner = self.detector.detector
+        run = gated(self.gate, inner.backbone, lambda images: inner.score(images).score[:, None])
+        return in_batches(samples, run, self.detector.device)
 
     def decide(self, rows: Tensor) -> Outcome:
-        """The scan's place among held-out normals, and the decision of the bundle's policy."""
-        raw = self.detector.scan_score(rows)
+        """The scan's place among held-out normals, and the policy's decision; a refusal of a scan of another kind."""
+        rows, means = rows.tensor_split([1], dim=1)
+        if refusal := self.gate.refusal(means) if self.gate else "":
+            return Outcome("refused", refusal)
+        raw = self.detector.scan_score(rows[:, 0])
         score = float(self.scale.score01(raw))
         return Outcome(
             status="scored",
@@ -89,7 +101,11 @@ def load_model(bundle: Bundle, record: ModelRecord, device: torch.device) -> Sca
     Raises:
         BundleError: If its tensors do not fit what it says.
     """
+    gate = read_gate(bundle, record.gate)
     if record.detector is not None:
-        return DetectorModel(record, load_detector(bundle, record, device), read_scale(bundle, record))
+        detector = load_detector(bundle, record, device)
+        check_gate(bundle, gate, detector.detector.backbone)
+        return DetectorModel(record, detector, read_scale(bundle, record), gate)
     classifier = load_classifier(bundle, record).to(device).to(memory_format=torch.channels_last)
-    return ClassifierModel(record, classifier, device)
+    check_gate(bundle, gate, classifier.backbone)
+    return ClassifierModel(record, classifier, device, gate)

@@ -21,7 +21,7 @@ from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import ClassifierModel, ScanModel, load_model
 
-VERSION = 2  # raised whenever the same scan and bundle would give another score
+VERSION = 3  # raised whenever the same scan and bundle would give another score
 CHUNK_SLICES = 64
 READERS = 1
 
