@@ -12,11 +12,12 @@ from highdicom.pm.sop import pmread
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.prepare.samples import prepare, to_tensor
-from pipeline.score.maps.dicom import Origin, write_dicom
+from pipeline.score.maps.dicom import write_dicom
 from pipeline.score.maps.dicom_objects import DicomMap
 from pipeline.score.maps.drawing import FixedDraw
 from pipeline.score.maps.planted import read_lesions
 from pipeline.score.maps.write import MapWriter
+from pipeline.score.origin import Origin
 from tests.pipeline.ingest.truth.dicom import ENHANCED_CT, Stack, image, item, save, single
 from tests.pipeline.score.maps.drawings import ABNORMAL, dense_in_lung, settings
 
