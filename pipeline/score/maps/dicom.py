@@ -14,7 +14,7 @@ from pipeline.ingest.silence import quiet
 from pipeline.scan import Scan, SeriesRef
 from pipeline.score.maps.dicom_objects import MAKERS, DicomMap, secondary_capture
 from pipeline.score.maps.kinds import DicomMaps
-from pipeline.score.origin import Origin, equipment, read_headers, series_number
+from pipeline.score.origin import UTF_8, Origin, equipment, read_headers, series_number
 from pipeline.workspace import whole_file
 
 SERIES_NUMBER = 7000  # added to that of the images
@@ -75,6 +75,7 @@ def _shared(source: pydicom.Dataset, ref: SeriesRef, kind: DicomMaps, origin: Or
         "series_number": series_number(source, SERIES_NUMBER),
         "instance_number": 1,
         "series_description": "ScanShift heat-map, research use only",
+        "specific_character_set": UTF_8,
         **equipment(origin.model[:16]),
     }
 

@@ -14,7 +14,7 @@ from pipeline.ingest.faults import FAULTS
 from pipeline.ingest.silence import quiet
 from pipeline.model_record import ModelRecord
 from pipeline.scan import SeriesRef
-from pipeline.score.origin import Origin, equipment, read_headers, series_number
+from pipeline.score.origin import UTF_8, Origin, equipment, read_headers, series_number
 from pipeline.score.outcome import Outcome
 from pipeline.score.results.content import DECIMALS, measurement_report
 from pipeline.score.results.vocabulary import scheme
@@ -82,6 +82,7 @@ def _made(ref: SeriesRef, outcome: Outcome, record: ModelRecord, origin: Origin)
         is_final=False,
         series_description="ScanShift results, research use only",
         coding_schemes=[scheme()],
+        specific_character_set=UTF_8,
         **equipment(origin.model),
     )
     images.adopt(made)
