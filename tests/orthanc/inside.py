@@ -13,7 +13,8 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from pipeline.score.folder import score_folder
+from pipeline.score.folder import finish, score_folder, state_folder
+from pipeline.watch import Watch
 from tests.orthanc.launch import DICOM_PORT, HTTP_PORT, MOVE_PORT
 
 WEB = f"http://127.0.0.1:{HTTP_PORT}/dicom-web"
@@ -218,8 +219,11 @@ def test_pulled_radiographs_are_scored(stored, samples, radiograph_bundle, tmp_p
 
 
 def test_results_are_stored_and_found_in_the_original_studies(stored, samples, radiograph_bundle, tmp_path):
-    arguments = ["--bundle", radiograph_bundle, "--dicom-results", "--dicom-maps", "secondary-capture"]
-    scanshift("score", samples / "incoming", "-o", tmp_path, *arguments)
+    score_folder(samples / "incoming", radiograph_bundle, tmp_path, device="cpu")
+    state = state_folder(tmp_path, None)
+    (run,) = (state.root / "runs" / "score").iterdir()
+    wanted = {"heatmaps": True, "dicom_maps": "secondary-capture", "dicom_results": True}
+    finish(run, state, radiograph_bundle, tmp_path, device="cpu", watch=Watch(), **wanted)
     results = readable(tmp_path / "dicom")
     pictures = readable(tmp_path / "heatmaps")
     assert len(results) == 24
