@@ -97,7 +97,7 @@ def build_parser() -> argparse.ArgumentParser:
     score.add_argument("--heatmaps", action="store_true", help="of each scan called abnormal: picture, and NIfTI")
     score.add_argument(
         "--dicom-maps",
-        choices=["none", "parametric", "segmentation"],
+        choices=["none", "parametric", "segmentation", "secondary-capture"],
         default="none",
         help="heat-maps as DICOM objects in the scan's own study, too (default: %(default)s)",
     )
@@ -153,6 +153,11 @@ def _scoring(command: argparse.ArgumentParser) -> None:
     command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     _workspace(command, required=False)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
+    command.add_argument(
+        "--dicom-results",
+        action="store_true",
+        help="a structured report of each scored DICOM series, in its own study, in OUT/dicom",
+    )
 
 
 if __name__ == "__main__":

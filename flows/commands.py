@@ -130,11 +130,13 @@ def _figure(metric: Mapping[str, Any]) -> str:
 
 def score_request(options: argparse.Namespace) -> Request:
     """The request of a scoring run; its state lies in the workspace, or hidden in the output."""
-    from pipeline.score.folder import state_folder
+    from pipeline.score.folder import RESULTS, state_folder
 
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
     require_writable(options.out)
+    if options.dicom_results:
+        require_writable(options.out / RESULTS)
     space = state_folder(options.out, options.workspace).open()
     return Request(
         verb="score",
@@ -147,6 +149,7 @@ def score_request(options: argparse.Namespace) -> Request:
             "device": options.device,
             "heatmaps": getattr(options, "heatmaps", False) or getattr(options, "dicom_maps", "none") != "none",
             "dicom_maps": getattr(options, "dicom_maps", "none"),
+            "dicom_results": options.dicom_results,
             "archives": options.archives,
         },
     )
@@ -163,8 +166,8 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
         _keep(request)
         raise
     result["lines"] = [f"scores: {result['scores']}", count_line(result["counts"])]
-    if result["heatmaps"]:
-        result["lines"].insert(1, f"heat-maps: {result['heatmaps']}")
+    told = {"heat-maps": result["heatmaps"], "DICOM results": result["dicom_results"]}
+    result["lines"][1:1] = [f"{name}: {folder}" for name, folder in told.items() if folder]
     return result
 
 

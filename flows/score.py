@@ -42,7 +42,7 @@ def run_shard(request: str, shard: str) -> dict[str, int]:
 
 
 def run_finish(request: str) -> dict[str, Any]:
-    """Write scores.csv, and heat-maps where they are asked for."""
+    """Write scores.csv, and heat-maps and DICOM results where they are asked for."""
     asked = read_request(request)
     return finish(
         Path(asked.run),
@@ -52,6 +52,7 @@ def run_finish(request: str) -> dict[str, Any]:
         device=asked.options["device"],
         heatmaps=asked.options["heatmaps"],
         dicom_maps=asked.options.get("dicom_maps", "none"),
+        dicom_results=asked.options.get("dicom_results", False),
         watch=make_watch(run=Path(asked.run)),
     )
 

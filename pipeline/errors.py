@@ -80,6 +80,10 @@ class MapError(PipelineError, ValueError):
     """A heat-map that does not fit its scan, is not finite, or cannot be written as asked for."""
 
 
+class ResultError(PipelineError, ValueError):
+    """A series whose result cannot be written as a DICOM object."""
+
+
 class PolicyError(PipelineError, ValueError):
     """A decision policy that cannot be read, or scores from which it cannot be met."""
 

@@ -13,7 +13,7 @@ from pipeline.errors import Reason, ScanError
 from pipeline.ingest.decoders import stored_frames
 from pipeline.ingest.dicom_file import DicomFile, open_dicom
 from pipeline.ingest.facts import FrameFacts
-from pipeline.ingest.frames import FrameHeader, frame_facts
+from pipeline.ingest.frames import FrameHeader, frame_count, frame_facts
 from pipeline.ingest.geometry import affine_of, require_even, require_together
 from pipeline.ingest.headers import is_placed
 from pipeline.ingest.pixels import Polarity, Values, display_window, one_intensity, polarity
@@ -40,15 +40,34 @@ def read_dicom(ref: SeriesRef) -> Scan:
         return _read_file(ref, file)
 
 
+def frames_read(ref: SeriesRef) -> tuple[int, ...]:
+    """Numbers, from 1, of the frames that a series takes from its file; empty where it takes all, or has more files.
+
+    Raises:
+        ScanError: If the file is another by now.
+    """
+    if len(ref.files) > 1:
+        return ()
+    with open_dicom(ref.files[0]) as file:
+        frames, _ = _frames_taken(ref, file)
+        every = frame_count(file.dataset)
+    return tuple(sorted(frame.index + 1 for frame in frames)) if len(frames) < every else ()
+
+
+def _frames_taken(ref: SeriesRef, file: DicomFile) -> tuple[Sequence[FrameFacts], bool]:
+    """The frames of one volume of a file, in order, and whether they lie in the patient."""
+    frames = _frames_of(ref.files[0], file)
+    if not is_placed(file.dataset, ref.modality, frames):
+        return frames, False
+    volumes = split_frames(frames)
+    if ref.volume >= len(volumes):
+        raise ScanError(Reason.CHANGED_FILE, f"the file holds {len(volumes)} volumes, not {ref.volume + 1}")
+    return in_order(volumes[ref.volume]), True
+
+
 def _read_file(ref: SeriesRef, file: DicomFile) -> Scan:
     """One file of one or many frames."""
-    frames = _frames_of(ref.files[0], file)
-    placed = is_placed(file.dataset, ref.modality, frames)
-    if placed:
-        volumes = split_frames(frames)
-        if ref.volume >= len(volumes):
-            raise ScanError(Reason.CHANGED_FILE, f"the file holds {len(volumes)} volumes, not {ref.volume + 1}")
-        frames = in_order(volumes[ref.volume])
+    frames, placed = _frames_taken(ref, file)
     voxels = empty_stack(file, len(frames))
     wanted = [frame.index for frame in frames]
     grey_radiograph = ref.modality in RADIOGRAPHS and voxels.ndim == 3

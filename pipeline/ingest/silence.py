@@ -19,7 +19,8 @@ class _Quiet:
     def __enter__(self) -> None:
         with self._lock:
             if not self._inside:
-                logging.getLogger("pydicom").setLevel(logging.CRITICAL)  # and left so: its words are no one's business
+                for library in ("pydicom", "highdicom"):  # and left so: their words are no one's business
+                    logging.getLogger(library).setLevel(logging.CRITICAL)
                 self._undo.enter_context(warnings.catch_warnings())
                 self._undo.enter_context(config.disable_value_validation())
                 warnings.simplefilter("ignore")

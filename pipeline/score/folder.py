@@ -13,11 +13,13 @@ from pipeline.ingest.archives import workspace_archives
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
-from pipeline.model_record import read_record
+from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
 from pipeline.score.folder_notice import folder_notice
 from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
+from pipeline.score.origin import Origin
+from pipeline.score.outcome import Outcome
 from pipeline.score.scorer import load_scorer, pending, run_key, score_series
 from pipeline.score.table import write_scores
 from pipeline.watch import Watch
@@ -27,6 +29,7 @@ SHARD_SERIES = 512
 BYTES_PER_SERIES = 4096
 STATE = ".scanshift"
 PLAN = "plan.json"
+RESULTS = "dicom"
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,15 +139,17 @@ def finish(
     heatmaps: bool,
     watch: Watch,
     dicom_maps: DicomMaps = "none",
+    dicom_results: bool = False,
 ) -> dict[str, Any]:
-    """Write scores.csv from the ledger, and a heat-map of every scan called abnormal if they are asked for.
+    """Write scores.csv from the ledger; on request a heat-map of every scan called abnormal, and results as DICOM.
 
     Args:
         dicom_maps: Which DICOM object is written beside each heat-map.
+        dicom_results: Whether each scored DICOM series gets a structured report.
 
     Returns:
-        `scores`, the file; `counts`, status to number of rows; `heatmaps`, their folder or empty; `notice`, what
-        speaks against all of a detector's scores, or empty.
+        `scores`, the file; `counts`, status to number of rows; `heatmaps` and `dicom_results`, their folders or empty;
+        `notice`, what speaks against all of a detector's scores, or empty.
     """
     opened = open_bundle(bundle)
     refs = _load(run / PLAN)
@@ -155,6 +160,9 @@ def finish(
     notice = folder_notice(found.values()) if record.detector is not None else ""
     if notice:
         watch.note(notice)
+    if dicom_results:
+        scored = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].status == "scored"]
+        _write_results(record, scored, out / RESULTS, Origin(opened.digest, state.key()), watch)
     if heatmaps:
         from pipeline.score.maps.of_bundle import write_heatmaps  # MONAI and highdicom take seconds to import
 
@@ -168,8 +176,22 @@ def finish(
         "scores": str(out / "scores.csv"),
         "counts": counts,
         "heatmaps": str(out / "heatmaps") if heatmaps else "",
+        "dicom_results": str(out / RESULTS) if dicom_results else "",
         "notice": notice,
     }
+
+
+def _write_results(
+    record: ModelRecord, scored: list[tuple[SeriesRef, Outcome]], out: Path, origin: Origin, watch: Watch
+) -> None:
+    """Write structured reports, and tell in a line each how many series have none, and why."""
+    from pipeline.score.results.write import ResultWriter  # highdicom takes seconds to import
+
+    rows = ResultWriter(record, out, origin).write(scored, watch.bar("DICOM results", len(scored)))
+    if other := sum(ref.format != "dicom" for ref, _ in scored):
+        watch.note(f"{other} of {len(rows)} scored series are not DICOM and have no DICOM result")
+    if missing := sum(not row.file for row in rows) - other:
+        watch.note(f"{missing} of {len(rows)} scored series lack a DICOM result; {RESULTS}/index.csv says why")
 
 
 def score_folder(

@@ -42,18 +42,24 @@ def write_scores(
     return dict(counts)
 
 
-def _row(ref: SeriesRef, outcome: Outcome, record: ModelRecord, digest: str) -> list[str]:
+def predicted_class(record: ModelRecord, outcome: Outcome) -> str:
+    """The most probable class; of a detector, whose values are ranks, what it decided; empty unless scored."""
     probability = outcome.probability
-    best = max(range(len(probability)), key=probability.__getitem__) if probability else None
-    if record.detector is not None and best is not None:  # the columns are ranks, of which no larger one decides
-        best = int(outcome.decision == "anomaly")
+    if not probability:
+        return ""
+    if record.detector is not None:
+        return record.classes[int(outcome.decision == "anomaly")]
+    return record.classes[max(range(len(probability)), key=probability.__getitem__)]
+
+
+def _row(ref: SeriesRef, outcome: Outcome, record: ModelRecord, digest: str) -> list[str]:
     return [
         ref.source,
         safe_cell(ref.series_uid),
         outcome.status,
-        safe_cell(record.classes[best]) if best is not None else "",
+        safe_cell(predicted_class(record, outcome)),
         "" if outcome.anomaly_score is None else f"{outcome.anomaly_score:.4f}",
-        *([f"{p:.4f}" for p in probability] or [""] * len(record.classes)),
+        *([f"{p:.4f}" for p in outcome.probability] or [""] * len(record.classes)),
         outcome.decision,
         safe_cell(outcome.reason),
         digest,

@@ -174,6 +174,7 @@ def test_json_is_one_object_on_standard_output(command, incoming, radiograph_bun
         "scores": str(tmp_path / "out" / "scores.csv"),
         "counts": {"scored": 24, "refused": 2, "ignored": 1},
         "heatmaps": "",
+        "dicom_results": "",
         "notice": "",
     }
 

@@ -13,11 +13,13 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from pipeline.score.folder import score_folder
+from pipeline.score.folder import finish, score_folder, state_folder
+from pipeline.watch import Watch
 from tests.orthanc.launch import DICOM_PORT, HTTP_PORT, MOVE_PORT
 
 WEB = f"http://127.0.0.1:{HTTP_PORT}/dicom-web"
 NODE = f"dicom://ORTHANC@127.0.0.1:{DICOM_PORT}"
+COUNTED = {"Level": "Study", "Query": {}}
 SCANSHIFT = Path(sys.executable).with_name("scanshift")
 WAYS = {
     "dicomweb": ["--from", WEB],
@@ -214,3 +216,37 @@ def test_pulled_radiographs_are_scored(stored, samples, radiograph_bundle, tmp_p
 
     assert len(scores("out")) == 24
     assert scores("out") == scores("direct")
+
+
+def test_results_are_stored_and_found_in_the_original_studies(stored, samples, radiograph_bundle, tmp_path):
+    score_folder(samples / "incoming", radiograph_bundle, tmp_path, device="cpu")
+    state = state_folder(tmp_path, None)
+    (run,) = (state.root / "runs" / "score").iterdir()
+    wanted = {"heatmaps": True, "dicom_maps": "secondary-capture", "dicom_results": True}
+    finish(run, state, radiograph_bundle, tmp_path, device="cpu", watch=Watch(), **wanted)
+    results = readable(tmp_path / "dicom")
+    pictures = readable(tmp_path / "heatmaps")
+    assert len(results) == 24
+    assert len(pictures) > 0
+    made = {**results, **pictures}
+    try:
+        store_by_dimse(list(made.values()))
+        for uid, result in made.items():
+            study = f"{WEB}/studies/{result.StudyInstanceUID}"
+            of_study = httpx.get(f"{study}/series").json()
+            modalities = [series["00080060"]["Value"][0] for series in of_study]
+            assert modalities.count("SR") == 1
+            assert {"CR", "DX"} & set(modalities)
+            (found,) = httpx.get(f"{study}/series/{result.SeriesInstanceUID}/metadata").json()
+            assert found["00080018"]["Value"] == [uid]
+            assert found["00100020"].get("Value", [""]) == [result.PatientID or ""]
+        for result in results.values():
+            (series,) = result.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence
+            for image in series.ReferencedSOPSequence:
+                assert stored[image.ReferencedSOPInstanceUID].StudyInstanceUID == result.StudyInstanceUID
+        found = httpx.post(f"http://127.0.0.1:{HTTP_PORT}/tools/find", json=COUNTED).json()
+        assert len(found) == len({str(image.StudyInstanceUID) for image in stored.values()})
+    finally:
+        for uid in made:
+            for there in httpx.post(f"http://127.0.0.1:{HTTP_PORT}/tools/lookup", content=uid).json():
+                httpx.delete(f"http://127.0.0.1:{HTTP_PORT}{there['Path']}")

@@ -1,10 +1,6 @@
-"""A heat-map as a DICOM object in the study of the images it was drawn on: Parametric Map or Segmentation."""
+"""A heat-map as a DICOM object in the study of the images it was drawn on: map, segmentation, or secondary capture."""
 
-import hashlib
-import hmac
-import warnings
-from dataclasses import dataclass
-from importlib.metadata import version
+import io
 from pathlib import Path
 from typing import Any
 
@@ -14,32 +10,14 @@ import pydicom
 from pipeline.errors import MapError
 from pipeline.ingest.faults import FAULTS
 from pipeline.ingest.geometry import LPS_TO_RAS
+from pipeline.ingest.silence import quiet
 from pipeline.scan import Scan, SeriesRef
-from pipeline.score.maps.dicom_objects import MAKERS, DicomMap
+from pipeline.score.maps.dicom_objects import MAKERS, DicomMap, secondary_capture
 from pipeline.score.maps.kinds import DicomMaps
+from pipeline.score.origin import UTF_8, Origin, equipment, read_headers, series_number
 from pipeline.workspace import whole_file
 
 SERIES_NUMBER = 7000  # added to that of the images
-TYPE_2 = ("PatientID", "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate")
-TYPE_2_TOO = ("StudyTime", "ReferringPhysicianName")
-
-
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """Who draws the map.
-
-    Attributes:
-        model: Digest of the bundle.
-        key: Secret of the workspace, from which UIDs are derived, so that a rerun gives the same ones.
-    """
-
-    model: str
-    key: bytes
-
-    def uid(self, *parts: str) -> str:
-        """A UID of some parts: 2.25. and the first 128 bits of their HMAC-SHA256."""
-        digest = hmac.new(self.key, "|".join(("map", self.model, *parts)).encode(), hashlib.sha256).digest()
-        return f"2.25.{int.from_bytes(digest[:16], 'big')}"
 
 
 def write_dicom(path: Path, kind: DicomMaps, found: DicomMap, *, ref: SeriesRef, scan: Scan, origin: Origin) -> None:
@@ -49,50 +27,56 @@ def write_dicom(path: Path, kind: DicomMaps, found: DicomMap, *, ref: SeriesRef,
 
     Raises:
         MapError: Where it cannot be: the series is not DICOM, has frames without a place in the patient, which a
-            Parametric Map never does without (PS3.3 A.75), or lacks what the object needs.
+            Parametric Map never does without (PS3.3 A.75), or lacks what the object needs. A secondary capture needs
+            no place.
     """
     if ref.format != "dicom":
         raise MapError("no DICOM map: the series is not DICOM, so that there is no study to put it in")
-    if scan.geometry != "patient" and scan.voxels.shape[2] > 1:
-        raise MapError("no DICOM map: the frames have no place in the patient")
-    if scan.geometry != "patient" and kind == "parametric":
-        raise MapError("no DICOM map: a Parametric Map must lie in the patient; a segmentation need not")
-    make = MAKERS[kind]
+    if kind != "secondary-capture":
+        _require_place(kind, scan)
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # they quote the header
-            sources = [_header(file) for file in ref.files]
-            made = make(sources, found, _shared(sources[0], ref, kind, origin) | _planes(ref, scan))
-            _derive_uids(made, origin, ref.key, kind)
-            _copy_view(made, sources[0], placed=scan.geometry == "patient")
-            with whole_file(path, mode="wb", private=True) as file:
-                made.save_as(file)
+        with quiet():  # libraries quote the header
+            made = _made(kind, found, ref=ref, scan=scan, origin=origin)
+            encoded = io.BytesIO()
+            made.save_as(encoded, enforce_file_format=True)
     except MapError:
         raise
     except FAULTS as error:  # its message is left out, since it quotes the header
         raise MapError(f"no DICOM map: the images' header lacks what it needs ({type(error).__name__})") from error
+    with whole_file(path, mode="wb", private=True) as file:
+        file.write(encoded.getbuffer())
 
 
-def _header(file: str) -> pydicom.Dataset:
-    dataset = pydicom.dcmread(file, stop_before_pixels=True, force=True)
-    for keyword in (*TYPE_2, *TYPE_2_TOO):
-        if keyword not in dataset:
-            setattr(dataset, keyword, None)
-    return dataset
+def _require_place(kind: DicomMaps, scan: Scan) -> None:
+    if scan.geometry != "patient" and scan.voxels.shape[2] > 1:
+        raise MapError("no DICOM map: the frames have no place in the patient")
+    if scan.geometry != "patient" and kind == "parametric":
+        raise MapError("no DICOM map: a Parametric Map must lie in the patient; a segmentation need not")
+
+
+def _made(kind: DicomMaps, found: DicomMap, *, ref: SeriesRef, scan: Scan, origin: Origin) -> pydicom.Dataset:
+    images = read_headers(ref.files)
+    shared = _shared(images.first, ref, kind, origin)
+    if kind == "secondary-capture":
+        made = secondary_capture(images.headers, found, shared)
+    else:
+        labelled = shared | {"content_label": "HEATMAP"} | _planes(ref, scan)
+        made = MAKERS[kind](images.headers, found, labelled)
+        _derive_uids(made, origin, ref.key, kind)
+    _copy_view(made, images.first, placed=scan.geometry == "patient")
+    images.adopt(made)
+    return made
 
 
 def _shared(source: pydicom.Dataset, ref: SeriesRef, kind: DicomMaps, origin: Origin) -> dict[str, Any]:
     return {
         "series_instance_uid": origin.uid(ref.key, kind, "series"),
         "sop_instance_uid": origin.uid(ref.key, kind, "instance"),
-        "series_number": int(source.get("SeriesNumber") or 0) + SERIES_NUMBER,
+        "series_number": series_number(source, SERIES_NUMBER),
         "instance_number": 1,
-        "manufacturer": "ScanShift",
-        "manufacturer_model_name": "ScanShift",
-        "software_versions": version("scanshift"),
-        "device_serial_number": origin.model[:16],
         "series_description": "ScanShift heat-map, research use only",
-        "content_label": "HEATMAP",
+        "specific_character_set": UTF_8,
+        **equipment(origin.model[:16]),
     }
 
 

@@ -1,4 +1,4 @@
-"""The DICOM objects that a heat-map can be: Parametric Map, or Segmentation of what lies above a threshold."""
+"""What a heat-map can be in DICOM: Parametric Map, Segmentation of what lies above a threshold, or a picture."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -26,11 +26,13 @@ class DicomMap:
         carried: The map on the scan's own grid, shape (I, J, K), float32.
         about: The class that it speaks for.
         cut: Value from which a segmentation takes a voxel in; None where there is no such value.
+        picture: The image with the heat over it, shape (H, W, 3), uint8; None where none was drawn.
     """
 
     carried: npt.NDArray[np.float32]
     about: str
     cut: float | None
+    picture: npt.NDArray[np.uint8] | None = None
 
 
 def parametric(sources: Sequence[pydicom.Dataset], found: DicomMap, shared: dict[str, Any]) -> pydicom.Dataset:
@@ -91,6 +93,36 @@ def segmentation(sources: Sequence[pydicom.Dataset], found: DicomMap, shared: di
         content_description=f"evidence for {found.about}, from {found.cut:.4g}"[:64],
         **shared,
     )
+
+
+def secondary_capture(sources: Sequence[pydicom.Dataset], found: DicomMap, shared: dict[str, Any]) -> pydicom.Dataset:
+    """The picture, as any viewer shows it; it names the images that it was drawn from (PS3.3 A.8.1)."""
+    if found.picture is None:
+        raise MapError("no DICOM map: there is no picture of it")
+    made = hd.sc.SCImage.from_ref_dataset(
+        sources[0],
+        pixel_array=found.picture,
+        photometric_interpretation=hd.PhotometricInterpretationValues.RGB,
+        bits_allocated=8,
+        coordinate_system=hd.CoordinateSystemNames.PATIENT,
+        patient_orientation=("L", "P"),  # asked for here; the caller says what is known
+        **shared,
+    )
+    made.copy_patient_and_study_information(sources[0])
+    made.PatientOrientation = []
+    made.DerivationDescription = f"evidence for {found.about} over the image"[:1024]
+    made.SourceImageSequence = [_reference(source) for source in sources]
+    for keyword in ("BurnedInAnnotation", "LossyImageCompression"):  # what is in the pixels of the image is in these
+        if sources[0].get(keyword):
+            setattr(made, keyword, sources[0].get(keyword))
+    return made
+
+
+def _reference(source: pydicom.Dataset) -> pydicom.Dataset:
+    item = pydicom.Dataset()
+    item.ReferencedSOPClassUID = source.SOPClassUID
+    item.ReferencedSOPInstanceUID = source.SOPInstanceUID
+    return item
 
 
 Maker = Callable[[Sequence[pydicom.Dataset], DicomMap, dict[str, Any]], pydicom.Dataset]

@@ -2,4 +2,4 @@
 
 from typing import Literal
 
-DicomMaps = Literal["none", "parametric", "segmentation"]
+DicomMaps = Literal["none", "parametric", "segmentation", "secondary-capture"]

@@ -8,11 +8,11 @@ from torch import Tensor
 from pipeline.detect.scan_detector import ScanDetector, raw_threshold
 from pipeline.errors import MapError
 from pipeline.scan import SeriesRef
-from pipeline.score.maps.dicom import Origin
 from pipeline.score.maps.drawing import Draw, FixedDraw
 from pipeline.score.maps.grad_cam import GradCamDraw
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.maps.write import NO_MAP, MapRow, MapWriter
+from pipeline.score.origin import Origin
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import DetectorModel
 from pipeline.score.scorer import Scorer

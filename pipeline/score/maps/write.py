@@ -1,8 +1,6 @@
 """Writing the heat-maps of scored scans: pictures, NIfTI, DICOM, and `index.csv`, which says which is which."""
 
-import csv
 import dataclasses
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import torch
+from PIL import Image
 
 from pipeline.errors import MapError, Reason, ScanError
 from pipeline.ingest.convert import write_nifti
@@ -18,15 +17,15 @@ from pipeline.prepare.intensity import value_range
 from pipeline.prepare.samples import Preparation, prepare, to_tensor
 from pipeline.prepare.way_back import Layout, Peak
 from pipeline.scan import Scan, SeriesRef
-from pipeline.score.maps.dicom import Origin, write_dicom
+from pipeline.score.listing import Listing
+from pipeline.score.maps.dicom import write_dicom
 from pipeline.score.maps.dicom_objects import DicomMap
-from pipeline.score.maps.drawing import Draw, Drawn
+from pipeline.score.maps.drawing import Draw
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.maps.picture import picture
+from pipeline.score.origin import Origin
 from pipeline.score.outcome import Outcome
-from pipeline.workspace import pseudonym, safe_cell, whole_file
-
-INDEX = "index.csv"
+from pipeline.workspace import safe_cell, whole_file
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +65,6 @@ FILES = ["png", "nifti", "dicom"]
 ENDINGS = ("png", "nii.gz", "dcm")
 NO_MAP = "the bundle's detector looks at whole slices only, and has no map"
 HEADER += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "peak_value", *FILES, "note"]
-OWN_NAME = re.compile(r"[0-9a-f]{12}\.(png|nii\.gz|dcm)")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,23 +101,8 @@ class MapWriter:
             if progress:
                 progress(1)
         rows.sort(key=lambda row: (row.source, row.series_uid))
-        stale = self._named() - {name for row in rows for name in (row.png, row.nifti, row.dicom)}
-        with whole_file(self.out / INDEX, private=True) as file:
-            lines = csv.writer(file, lineterminator="\n")
-            lines.writerow(HEADER)
-            lines.writerows(row.cells() for row in rows)
-        for name in stale:
-            (self.out / name).unlink(missing_ok=True)
+        Listing(self.out, HEADER, FILES).replace(row.cells() for row in rows)
         return rows
-
-    def _named(self) -> set[str]:
-        """Files that the folder's index.csv names, if their names are of this module's making."""
-        try:
-            with (self.out / INDEX).open(encoding="utf-8", newline="") as file:
-                names = {row.get(kind) or "" for row in csv.DictReader(file) for kind in FILES}
-        except (OSError, ValueError, csv.Error):
-            return set()
-        return {name for name in names if OWN_NAME.fullmatch(name)}
 
     def _row(self, ref: SeriesRef, outcome: Outcome) -> MapRow:
         row = MapRow(ref.source, ref.series_uid, outcome.anomaly_score or 0.0)
@@ -134,11 +117,8 @@ class MapWriter:
         except (MemoryError, torch.OutOfMemoryError):
             note = f"{Reason.OVER_BUDGET}: not enough memory to draw it now"
         for ending in ENDINGS:  # nothing half-written
-            (self.out / f"{self._name(ref)}.{ending}").unlink(missing_ok=True)
+            (self.out / f"{self.origin.name(ref)}.{ending}").unlink(missing_ok=True)
         return dataclasses.replace(row, note=note)
-
-    def _name(self, ref: SeriesRef) -> str:
-        return pseudonym(self.origin.key, f"{ref.series_uid}|{ref.key}")
 
     def _written(self, draw: Draw, row: MapRow, ref: SeriesRef, outcome: Outcome) -> MapRow:
         scan = read_scan(ref)
@@ -147,22 +127,23 @@ class MapWriter:
         carried = sample.layout.to_source(drawn.maps)
         flat = float(carried.min()) == float(carried.max())
         peak = None if flat else sample.layout.peak(carried)
-        name = self._name(ref)
+        name = self.origin.name(ref)
         row = dataclasses.replace(row, about=drawn.about, peak=peak, note="the map has one value everywhere" * flat)
         limits = (float(np.median(drawn.maps)), float(drawn.maps.max()))
         shown = value_range(scan, self.preparation.intensity, self.preparation.window)
-        _picture(self.out / f"{name}.png", scan, carried, (sample.layout, peak), shown=shown, limits=limits)
+        sheet = _sheet(scan, carried, (sample.layout, peak), shown=shown, limits=limits)
+        with whole_file(self.out / f"{name}.png", mode="wb") as file:
+            sheet.save(file, format="PNG")
         row = dataclasses.replace(row, png=f"{name}.png")
         if scan.geometry == "patient":
             write_nifti(self.out / f"{name}.nii.gz", dataclasses.replace(scan, voxels=carried))
             row = dataclasses.replace(row, nifti=f"{name}.nii.gz")
-        return row if self.dicom == "none" else self._with_dicom(row, ref, scan, drawn, carried)
+        if self.dicom == "none":
+            return row
+        return self._with_dicom(row, ref, scan, DicomMap(carried, drawn.about, drawn.cut, np.asarray(sheet)))
 
-    def _with_dicom(
-        self, row: MapRow, ref: SeriesRef, scan: Scan, drawn: Drawn, carried: npt.NDArray[np.float32]
-    ) -> MapRow:
+    def _with_dicom(self, row: MapRow, ref: SeriesRef, scan: Scan, found: DicomMap) -> MapRow:
         name = f"{Path(row.png).stem}.dcm"
-        found = DicomMap(carried, drawn.about, drawn.cut)
         try:
             write_dicom(self.out / name, self.dicom, found, ref=ref, scan=scan, origin=self.origin)
         except MapError as error:
@@ -170,15 +151,14 @@ class MapWriter:
         return dataclasses.replace(row, dicom=name)
 
 
-def _picture(
-    path: Path,
+def _sheet(
     scan: Scan,
     carried: npt.NDArray[np.float32],
     place: tuple[Layout, Peak | None],
     *,
     shown: tuple[float, float],
     limits: tuple[float, float],
-) -> None:
+) -> Image.Image:
     """The slice with the peak (the middle one without), turned to patient axes, with the heat over it."""
     layout, peak = place
     heat, voxels = layout.turn.apply(carried), layout.turn.apply(scan.voxels)
@@ -188,6 +168,4 @@ def _picture(
     grey = ((image - shown[0]) / (shown[1] - shown[0])).clip(0, 1)
     width, height = (scan.spacing[axis] for axis in layout.turn.source[:2])
     mark = None if peak is None else (row, column)
-    sheet = picture(grey, heat[:, :, int(k)].T, limits, pixel=(height, width), mark=mark)
-    with whole_file(path, mode="wb") as file:
-        sheet.save(file, format="PNG")
+    return picture(grey, heat[:, :, int(k)].T, limits, pixel=(height, width), mark=mark)

@@ -8,15 +8,17 @@ import numpy as np
 import pydicom
 import pytest
 from highdicom.pm.sop import pmread
+from PIL import Image
 
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.prepare.samples import prepare, to_tensor
-from pipeline.score.maps.dicom import Origin, write_dicom
+from pipeline.score.maps.dicom import write_dicom
 from pipeline.score.maps.dicom_objects import DicomMap
 from pipeline.score.maps.drawing import FixedDraw
 from pipeline.score.maps.planted import read_lesions
 from pipeline.score.maps.write import MapWriter
+from pipeline.score.origin import Origin
 from tests.pipeline.ingest.truth.dicom import ENHANCED_CT, Stack, image, item, save, single
 from tests.pipeline.score.maps.drawings import ABNORMAL, dense_in_lung, settings
 
@@ -138,7 +140,9 @@ def test_dciodvfy_finds_no_error(written, radiograph, tmp_path):
     ref, scan = radiograph
     flat = DicomMap(np.random.default_rng(0).random(scan.voxels.shape).astype(np.float32), "opacity", 0.5)
     write_dicom(tmp_path / "radiograph.dcm", "segmentation", flat, ref=ref, scan=scan, origin=ORIGIN)
-    for path in (*written.values(), tmp_path / "radiograph.dcm"):
+    picture = dataclasses.replace(flat, picture=np.zeros((80, 90, 3), np.uint8))
+    write_dicom(tmp_path / "picture.dcm", "secondary-capture", picture, ref=ref, scan=scan, origin=ORIGIN)
+    for path in (*written.values(), tmp_path / "radiograph.dcm", tmp_path / "picture.dcm"):
         told = subprocess.run(["dciodvfy", path], capture_output=True, text=True).stderr
         assert "Error" not in told, told
 
@@ -154,6 +158,47 @@ def test_a_radiograph_may_be_a_segmentation_on_its_own_pixels(radiograph, tmp_pa
     pixels = dataset.pixel_array.reshape(dataset.Rows, dataset.Columns)
     np.testing.assert_array_equal(pixels, carried[:, :, 0].T)
     assert dataset.PatientOrientation == pydicom.dcmread(ref.files[0]).PatientOrientation
+
+
+def test_a_secondary_capture_is_the_picture_in_the_original_study(radiograph, ct, tmp_path):
+    for n, (ref, kind) in enumerate([(radiograph[0], "radiographs"), (ct[0], "ct")]):
+        draw = FixedDraw(lambda slices: slices[:, 0], "anomaly", None)  # needs no cut
+        (row,) = MapWriter(draw, settings(kind), tmp_path / kind, ORIGIN, "secondary-capture").write([(ref, ABNORMAL)])
+        assert row.note == ""
+        found, sources = pydicom.dcmread(tmp_path / kind / row.dicom), [pydicom.dcmread(file) for file in ref.files]
+        with Image.open(tmp_path / kind / row.png) as picture:
+            np.testing.assert_array_equal(found.pixel_array, np.asarray(picture))
+        assert found.SOPClassUID == "1.2.840.10008.5.1.4.1.1.7"
+        for keyword in ("PatientName", "PatientID", "PatientAge", "StudyInstanceUID", "StudyDate", "AccessionNumber"):
+            assert found.get(keyword) == sources[0].get(keyword)
+        assert found.SeriesInstanceUID != sources[0].SeriesInstanceUID
+        named = {image.ReferencedSOPInstanceUID for image in found.SourceImageSequence}
+        assert named == {source.SOPInstanceUID for source in sources}
+        expected = sources[0].PatientOrientation if n == 0 else None  # a volume's slice is turned to patient axes
+        assert (found.PatientOrientation or None) == expected
+        assert stat.S_IMODE((tmp_path / kind / row.dicom).stat().st_mode) == 0o600
+
+
+@pytest.mark.parametrize("kind", ["segmentation", "secondary-capture"])
+def test_an_odd_patient_is_copied_as_is_and_never_told(kind, samples, tmp_path, capfd, caplog):
+    source = pydicom.dcmread(next((samples / "radiographs" / "north").glob("*a.dcm")))
+    source.SpecificCharacterSet = ["", "ISO 2022 IR 87"]
+    source.PatientName = "Mueller Hans=山田"
+    with pydicom.config.disable_value_validation():
+        source.PatientBirthDate, source.PatientSex, source.SeriesNumber = "about 1950", "unknown", 2**31 - 1
+        source.save_as(tmp_path / "odd.dcm")
+        (ref,) = scan_sources([tmp_path / "odd.dcm"])
+        carried = np.ones((*ref.shape[:2], 1), np.float32)
+        found = DicomMap(carried, "肺炎", 0.5, np.zeros((8, 8, 3), np.uint8))
+        write_dicom(tmp_path / "map.out", kind, found, ref=ref, scan=read_scan(ref), origin=ORIGIN)
+        dataset = pydicom.dcmread(tmp_path / "map.out")
+        for keyword in ("PatientName", "PatientBirthDate", "PatientSex"):
+            assert dataset[keyword].value == source[keyword].value
+    if kind == "segmentation":
+        assert dataset.SegmentSequence[0].SegmentLabel == "肺炎"
+    assert dataset.SpecificCharacterSet == "ISO_IR 192"
+    told = capfd.readouterr()
+    assert "Mueller" not in told.out + told.err + caplog.text
 
 
 def enhanced_ct(stack, order):

@@ -11,11 +11,12 @@ from PIL import Image
 from pipeline.errors import MapError
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
-from pipeline.score.maps.dicom import Origin
+from pipeline.score.listing import INDEX
 from pipeline.score.maps.drawing import FixedDraw
 from pipeline.score.maps.of_bundle import write_heatmaps
 from pipeline.score.maps.planted import read_lesions
-from pipeline.score.maps.write import HEADER, INDEX, NO_MAP, MapWriter
+from pipeline.score.maps.write import HEADER, NO_MAP, MapWriter
+from pipeline.score.origin import Origin
 from pipeline.score.scorer import load_scorer
 from tests.pipeline.score.maps.drawings import ABNORMAL, bright_and_deep, settings
 
