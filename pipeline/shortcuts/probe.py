@@ -16,7 +16,7 @@ from pipeline.evaluate.estimates import DECIMALS, null
 from pipeline.evaluate.intervals import LEVEL, without_errors
 from pipeline.evaluate.predictions import Flags
 from pipeline.learn.cross_probe import Floats, Probe, cross_validate, logistic_probe, mean_and_error
-from pipeline.learn.folds import Fold, grouped_folds
+from pipeline.learn.folds import grouped_folds
 
 FOLDS, REPEATS = 5, 2
 NAMELESS = ("(other)", "(empty)")
@@ -128,19 +128,22 @@ def _measured(features: Tensor, targets: Tensor, patients: Sequence[str], probe:
         return null("no label divides both sides of a fold")
     if not math.isfinite(error):
         return {"value": round(value, DECIMALS), "low": None, "high": None, "reason": "no interval: one fold alone"}
-    low, high = _limits(value, error, values, folds, _fewest(targets, patients))
-    return {"value": round(value, DECIMALS), "low": low, "high": high, "method": METHOD}
+    low, high, method = _limits(value, error, values, _fewest(targets, patients))
+    return {
+        "value": round(value, DECIMALS),
+        "low": round(low, DECIMALS),
+        "high": round(high, DECIMALS),
+        "method": method,
+    }
 
 
-def _limits(
-    value: float, error: float, values: Sequence[float], folds: Sequence[Fold], units: int
-) -> tuple[float | None, float | None]:
+def _limits(value: float, error: float, values: Sequence[float], units: int) -> tuple[float, float, str]:
     if error < 1e-12 and (value > 1 - 1e-12 or value < 1e-12):
         exact = without_errors(round(value), units)
-        return exact.low, exact.high
+        return exact.low or 0.0, exact.high or 0.0, exact.method
     known = sum(math.isfinite(one) for one in values)
     half = float(student.ppf((1 + LEVEL) / 2, known - 1)) * error
-    return round(max(0.0, value - half), DECIMALS), round(min(1.0, value + half), DECIMALS)
+    return max(0.0, value - half), min(1.0, value + half), METHOD
 
 
 def _fewest(targets: Tensor, patients: Sequence[str]) -> int:

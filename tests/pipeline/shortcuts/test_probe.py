@@ -42,7 +42,7 @@ def test_features_that_know_the_site_better_than_the_disease_are_found():
     assert "better than they tell the labels" in sentence
     assert "the model can be right by knowing site" in sentence
     assert found["values"] == 2
-    assert found["all"]["method"] == METHOD
+    assert labels["method"] == METHOD
 
 
 def test_a_site_that_says_nothing_of_the_label_is_seen_but_not_accused():
@@ -91,7 +91,8 @@ def test_a_site_for_each_label_tells_it_exactly_with_an_exact_interval():
     probed, values = scans(site=1, share=(0.0, 1.0), n=40)
     found = probe_column(probed, values)
     assert found["label"]["value"] == 1
-    assert found["label"]["low"] == pytest.approx(0.025 ** (1 / 20))
+    assert found["label"]["low"] == pytest.approx(0.025 ** (1 / 20), abs=1e-6)
+    assert found["label"]["method"] == "exact"
     assert found["normals"]["value"] is None
     claimed, sentence = column_verdict("site", found, probe_labels(probed))
     assert not claimed
