@@ -89,6 +89,9 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("labels", type=Path, metavar="LABELS.csv")
     _workspace(validate, required=True)
     validate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
+    validate.add_argument(
+        "--shortcuts", action="store_true", help="look whether it knows the site, or a marker at the border, instead"
+    )
 
     shift_arguments(add("shift", "how far incoming scans lie from reference scans, and what follows"))
 

@@ -109,11 +109,13 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
         sources=(str(options.labels.absolute()),),
         bundle=str(options.bundle.absolute()),
         out=str(options.out.absolute()),
+        options={"shortcuts": options.shortcuts},
     )
     result = run_flow("flows.validate", "validate_flow", request)
     result["lines"] = [
         f"macro AUROC: {_figure(result['auroc'])}",
         f"accuracy: {_figure(result['accuracy'])}",
+        *(f"shortcut: {sentence}" for sentence in result["shortcuts"]),
         f"report: {result['report']}",
         f"{result['n']} scans of {result['n_patients']} patients measured, {result['left_out']} rows left out",
     ]

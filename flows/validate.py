@@ -12,13 +12,19 @@ from flows.request import read_request
 from flows.seal import sealed
 from pipeline.evaluate.report import per_class_rows
 from pipeline.evaluate.validate import validate
+from pipeline.shortcuts.wording import found_sentences
 
 
 def run_validate(request: str) -> dict[str, Any]:
     """Validate as the request says, and return the headline."""
     asked = read_request(request)
     result = validate(
-        Path(asked.bundle), Path(asked.sources[0]), asked.space, Path(asked.out), make_watch(run=Path(asked.run))
+        Path(asked.bundle),
+        Path(asked.sources[0]),
+        asked.space,
+        Path(asked.out),
+        make_watch(run=Path(asked.run)),
+        shortcuts=bool(asked.options.get("shortcuts")),
     )
     return {
         "out": str(result.out),
@@ -28,6 +34,7 @@ def run_validate(request: str) -> dict[str, Any]:
         "auroc": result.metrics["macro"]["auroc"],
         "accuracy": result.metrics["accuracy"],
         "left_out": len(result.left_out),
+        "shortcuts": found_sentences(result.metrics.get("shortcuts")),
         "classes": per_class_rows(result.metrics),
     }
 

@@ -28,6 +28,7 @@ from models.state_names import StateDict, longest_cut, missing_stages, source_na
 
 OF_A_BUNDLE = "backbone."
 MANIFEST = "weights.json"
+OF_TORCHVISION = "torchvision's (BSD-3-Clause); terms of the training data, such as ImageNet's, may apply beside it"
 # what torch.load raises on a file that is damaged or no state dict
 DAMAGED = (
     OSError,
@@ -51,12 +52,14 @@ class WeightsFile:
         sha256: The hash it must have: all 64 hex digits, the first 8 (torchvision's names), or empty if unknown.
         origin: `file`, `bundle`, `manifest` or `torchvision`, with a name; for the model card.
         variant: `v1` for ResNets with Keras' and Caffe's stride.
+        licence: Terms of the weights, as the manifest or torchvision has them; empty where nothing says.
     """
 
     path: Path
     sha256: str
     origin: str
     variant: str = ""
+    licence: str = ""
 
 
 def sha256_of(path: Path) -> str:
@@ -197,7 +200,7 @@ def _manifest_entry(folder: Path, base: str) -> WeightsFile | None:
         raise WeightsNotFoundError(f"{folder / MANIFEST}: no readable manifest ({type(error).__name__})") from error
     if not (folder / name).is_file():
         raise WeightsNotFoundError(f"{folder / name}: named by weights.json but not there")
-    return WeightsFile(folder / name, digest, f"manifest {name}", variant)
+    return WeightsFile(folder / name, digest, f"manifest {name}", variant, str(entry.get("licence", "")))
 
 
 def _variant(base: str, file_name: str) -> str:
@@ -216,7 +219,7 @@ def _members(base: str, weights: str) -> list[WeightsEnum]:
 
 def _torchvision_file(path: Path, member: WeightsEnum) -> WeightsFile:
     digits = re.search(r"-([0-9a-f]{8})\.pth$", path.name)
-    return WeightsFile(path, digits.group(1) if digits else "", f"torchvision {member}")
+    return WeightsFile(path, digits.group(1) if digits else "", f"torchvision {member}", licence=OF_TORCHVISION)
 
 
 def _fetch(member: WeightsEnum, cache: Path, folder: Path | None) -> None:

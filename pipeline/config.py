@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from pipeline.card.statements import Statements
 from pipeline.decide.policy import parse_policy
 from pipeline.errors import ConfigError
 
@@ -61,6 +62,7 @@ class Config(BaseModel):
         policy: How the decision threshold is chosen, such as `false_alarm=0.05`, `sensitivity=0.9`, `capacity=20/200`
             or `cost=10@0.05`; empty takes `false_alarm=0.05` for `one_class`, else `sensitivity_target`.
         engine: How scoring runs the network.
+        card: What no run can know, for the model card: see `pipeline.card.statements`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
@@ -97,6 +99,7 @@ class Config(BaseModel):
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     policy: str = ""
     engine: Literal["eager"] = "eager"
+    card: Statements = Statements()
 
     @field_validator("augment", mode="before")
     @classmethod
@@ -161,7 +164,8 @@ def make_config(values: Mapping[str, Any]) -> Config:
     except ValidationError as error:
         first = error.errors()[0]
         key = ".".join(str(part) for part in first["loc"])
-        known = f" (known keys: {', '.join(Config.model_fields)})" if first["type"] == "extra_forbidden" else ""
+        keys = Statements.model_fields if first["loc"][:1] == ("card",) else Config.model_fields
+        known = f" (known keys: {', '.join(keys)})" if first["type"] == "extra_forbidden" else ""
         raise ConfigError(f"config: {key + ': ' if key else ''}{first['msg']}{known}") from error
 
 

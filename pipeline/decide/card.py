@@ -2,9 +2,11 @@
 
 import re
 
+from pipeline.card.markdown import plain
 from pipeline.model_record import ModelRecord
 
 HEADING = "## Decision"
+OF_PARENT = "- thresholds, sensitivity and specificity by class elsewhere in this card are those of the parent"
 SCORES = {
     "multiclass": "1 - calibrated probability of the normal class",
     "multilabel": "1 - calibrated probability of no finding",
@@ -17,27 +19,22 @@ def decision_section(record: ModelRecord) -> str:
     lines = [
         f"A scan is called `anomaly` when its anomaly score ({SCORES[record.task]}) is at least "
         f"{record.anomaly_threshold:.4f}.",
-        *(f"- {_plain(line)}" for line in record.policy.lines),
+        *(f"- {plain(line)}" for line in record.policy.lines),
     ]
     if record.parent:
-        lines.append(
-            f"- the weights are those of bundle `{record.parent[:12]}`, under another policy: thresholds, sensitivity "
-            "and specificity by class elsewhere in this card are its"
-        )
+        lines.append(f"- the weights are those of bundle `{record.parent[:12]}`, under another policy")
     if record.policy.achieved:
         lines.append("- these scans chose the threshold, so the figures flatter")
     return f"{HEADING}\n\n" + "\n".join([lines[0], "", *lines[1:]]) + "\n"
 
 
 def with_decision(card: str, record: ModelRecord) -> str:
-    """A model card whose section on the decision is that of another record; put at the end where it has none."""
-    section = decision_section(record)
+    """A model card from before cards could be written again: its section on the decision is that of another record.
+
+    The section is put at the end where there is none.
+    """
+    section = f"{decision_section(record)}{OF_PARENT}\n"
     found = re.search(rf"^{HEADING}$.*?(?=^## |\Z)", card, flags=re.MULTILINE | re.DOTALL)
     if not found:
         return f"{card.rstrip()}\n\n{section}"
     return f"{card[: found.start()]}{section}\n{card[found.end() :]}".rstrip() + "\n"
-
-
-def _plain(text: str) -> str:
-    safe = text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
-    return " ".join(safe.split())

@@ -6,14 +6,15 @@ from pathlib import Path
 
 from models.bundle import SETTINGS, SUMS, Bundle, open_bundle, write_bundle
 from models.errors import BundleError
+from pipeline.card.facts import read_facts
+from pipeline.card.render import CARD, bundle_texts
+from pipeline.card.restate import restate
 from pipeline.decide.card import with_decision
 from pipeline.decide.choose import choose
 from pipeline.decide.decision_scores import UNLABELLED, DecisionScores, read_decision_scores
 from pipeline.decide.policy import Policy
 from pipeline.evaluate.thresholds import class_thresholds
 from pipeline.model_record import ModelRecord, read_record
-
-CARD = "docs/README.md"
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,7 +61,7 @@ def set_policy(parent: Path, target: Path, rule: Policy) -> PolicyChange:
             "thresholds": _class_thresholds(before, scores, rule, choice.threshold),
         }
     )
-    return PolicyChange(_write(bundle, target, record), before, record)
+    return PolicyChange(_write(bundle, target, record, scores), before, record)
 
 
 def _class_thresholds(record: ModelRecord, scores: DecisionScores, rule: Policy, threshold: float) -> dict[str, float]:
@@ -73,9 +74,13 @@ def _class_thresholds(record: ModelRecord, scores: DecisionScores, rule: Policy,
     return class_thresholds(record.classes, scores.probability[labelled], scores.truth[labelled], target)
 
 
-def _write(bundle: Bundle, target: Path, record: ModelRecord) -> Bundle:
+def _write(bundle: Bundle, target: Path, record: ModelRecord, scores: DecisionScores) -> Bundle:
     names = [line.partition("  ")[2] for line in bundle.text(SUMS).splitlines()]
+    facts = read_facts(bundle)
     texts = {SETTINGS: record.to_yaml()}
-    if CARD in names:
+    if facts is not None:
+        change = f"policy {record.policy.rule.text}; weights of bundle {record.parent[:12]}"
+        texts |= bundle_texts(record, restate(facts, record, scores, change))
+    elif CARD in names:
         texts[CARD] = with_decision(bundle.text(CARD), record)
     return write_bundle(target, texts, {}, {name: bundle.folder / name for name in names if name not in texts})

@@ -9,6 +9,7 @@ from typing import Any
 
 from models.bundle import NETWORK, SETTINGS, Bundle, write_bundle
 from models.bundle import check_target as check_target_folder
+from pipeline.card.render import bundle_texts
 from pipeline.config import dump_config
 from pipeline.decide.choose import Choice, choose
 from pipeline.decide.conformal import conformal_scale, patients_needed
@@ -39,7 +40,7 @@ from pipeline.gate.fit import fit_gate
 from pipeline.gate.gate import TENSORS as GATE
 from pipeline.gate.gate import Gate
 from pipeline.learn.adapt_result import AdaptResult
-from pipeline.learn.card import bundle_texts
+from pipeline.learn.card_facts import card_facts
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set, training_sets_of
 from pipeline.learn.plan import Plan
@@ -252,7 +253,7 @@ def _write(
     texts = {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: training_set(used_cases(plan), training_sets_of(plan.config.weights)).to_json(),
-        **bundle_texts(record, metrics, plan.cohort.notes, versions()),
+        **bundle_texts(record, card_facts(plan, metrics)),
     }
     states = {NETWORK: found.chosen.fitted.model.state(), DECISION_SCORES: found.scores.tensors()}
     if gate:

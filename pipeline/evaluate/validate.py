@@ -28,6 +28,7 @@ from pipeline.learn.random_reference import reference_probability
 from pipeline.model_record import ModelRecord, load_classifier, read_record
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, Cohort, build_cohort, load_rows
+from pipeline.shortcuts.find import find_shortcuts
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, safe_cell, whole_file, write_json
 
@@ -47,10 +48,13 @@ class ValidateResult:
     left_out: tuple[tuple[int, str], ...]
 
 
-def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path, watch: Watch) -> ValidateResult:
+def validate(
+    bundle_folder: Path, labels: Path, workspace: Workspace, out: Path, watch: Watch, *, shortcuts: bool = False
+) -> ValidateResult:
     """Measure a bundle on the `test` rows of a labels.csv, or on all rows if none is `test`.
 
-    Rows whose patient, or whose very file, was in training are left out; if no other is left, it is refused.
+    Rows whose patient, or whose very file, was in training are left out; if no other is left, it is refused. On request
+    shortcuts are looked for, which costs two or three more passes of the network over at most 500 scans.
 
     Raises:
         BundleError: If the bundle is incomplete or altered.
@@ -74,6 +78,9 @@ def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path,
     metrics = measure(
         table, record.thresholds, record.anomaly_threshold, promise=promise_of(record), seed=record.config.seed
     )
+    if shortcuts:
+        device = choose_device("auto")
+        metrics["shortcuts"] = find_shortcuts(bundle, record, store, cases, table, device=device, watch=watch)
     _write(out, bundle, record, cohort, cases, table, metrics)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)

@@ -8,6 +8,7 @@ import torch
 
 from models.bundle import SETTINGS, Bundle, write_bundle
 from models.bundle import check_target as check_target_folder
+from pipeline.card.render import bundle_texts
 from pipeline.config import dump_config
 from pipeline.decide.choose import choose
 from pipeline.decide.decision_scores import TENSORS as DECISION_SCORES
@@ -24,7 +25,7 @@ from pipeline.gate.gate import TENSORS as GATE
 from pipeline.gate.gate import Gate
 from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.calibration import fit_temperature
-from pipeline.learn.card import bundle_texts
+from pipeline.learn.card_facts import card_facts
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import training_set, training_sets_of
 from pipeline.learn.plan import Plan
@@ -172,10 +173,11 @@ def _write(
     used = [case for case in known if case.labels or case.site in plan.config.target_sites]
     seen = training_set(used, training_sets_of(plan.config.weights))
     texts, states = bundle_reference(made, store, record, watch)
+    facts = card_facts(plan, metrics, history=made.history, ladder=made.ladder, backbones=made.backbones)
     texts |= {
         SETTINGS: record.to_yaml(),
         TRAINING_SET: seen.to_json(),
-        **bundle_texts(record, metrics, plan.cohort.notes, versions()),
+        **bundle_texts(record, facts),
     }
     states |= {"models/model.pt": plan.classifier.cpu().state_dict(), DECISION_SCORES: scores.tensors()}
     if made.random:

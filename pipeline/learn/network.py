@@ -73,7 +73,8 @@ def _load(backbone: Backbone, config: Config) -> dict[str, str]:
         file = _of_bundle(backbone, given)
     else:
         file = find_weights(backbone.name, config.weights, folder=weights_folder())
-    return {"origin": file.origin, "sha256": load_weights(backbone, file)}
+    found = {"origin": file.origin, "sha256": load_weights(backbone, file)}
+    return found | ({"licence": file.licence} if file.licence else {})
 
 
 def _of_bundle(backbone: Backbone, folder: Path) -> WeightsFile:
@@ -87,7 +88,8 @@ def _of_bundle(backbone: Backbone, folder: Path) -> WeightsFile:
     record = read_record(bundle)
     if record.backbone.partition("@")[0] != backbone.name.partition("@")[0]:
         raise ConfigError(f"weights: the bundle holds {record.backbone}, and backbone is {backbone.name}")
-    return WeightsFile(folder / NETWORK, "", f"bundle {bundle.digest[:12]}", record.variant)
+    licence = record.weights.get("licence", "")
+    return WeightsFile(folder / NETWORK, "", f"bundle {bundle.digest[:12]}", record.variant, licence)
 
 
 def pooling_for(preparation: Preparation) -> Pooling:

@@ -80,7 +80,7 @@ class Plan:
 
     def digest(self) -> str:
         """A hash of all that decides the training, for its checkpoint."""
-        text = hashlib.sha256(self.config.model_dump_json().encode())
+        text = hashlib.sha256(self.config.model_dump_json(exclude={"card"}).encode())
         text.update(self.preparation.digest().encode())
         text.update(repr(sorted(self.weights.items())).encode())
         text.update(torch.__version__.encode())

@@ -19,6 +19,18 @@ def test_validate_through_the_command_line(site):
         assert len(list(csv.DictReader(file))) == 20
 
 
+def test_shortcuts_are_looked_for_where_asked(command, samples, radiograph_bundle, tmp_path):
+    labels = samples / "radiographs" / "labels.csv"
+    told = command("validate", radiograph_bundle, labels, "-w", tmp_path / "ws", "-o", tmp_path / "out", "--shortcuts")
+    assert told.code == 0, told.error
+    found = json.loads((tmp_path / "out" / "metrics.json").read_text())["shortcuts"]
+    assert set(found["columns"]) == {"site"}
+    sentences = [one["verdict"] for one in (*found["columns"].values(), found["border"]) if one["found"]]
+    assert [line for line in told.out.splitlines() if line.startswith("shortcut: ")] == [
+        f"shortcut: {sentence}" for sentence in sentences
+    ]
+
+
 def test_an_error_in_a_task_is_told_as_its_own_line(site):
     told = site.told["failed"]
     assert (told.code, told.out) == (1, "")

@@ -127,3 +127,7 @@ def test_per_class_csv_has_a_row_a_class_and_four_decimals(table, tmp_path):
     assert rows[0]["threshold"] == "0.4000"
     assert rows[1]["sensitivity"] == rows[1]["sensitivity_low"] == ""
     assert list(rows[0])[:6] == ["class", "support", "threshold", "auroc", "auroc_low", "auroc_high"]
+
+
+def test_where_shortcuts_were_not_looked_for_the_report_says_so(page):
+    assert "Shortcuts were not looked for; <code>scanshift validate --shortcuts</code> does." in page

@@ -1,0 +1,1 @@
+"""Shortcuts: whether a model could know the hospital, or a marker at the border, instead of the disease."""
