@@ -50,7 +50,7 @@ def find_shortcuts(
     seed = record.config.seed
     rows = np.sort(np.random.default_rng(seed).permutation(len(cases))[:MOST])
     contents = [cases[n].ref.key for n in rows]
-    model = load_model(bundle, record, device)
+    model = load_model(bundle, record.model_copy(update={"gate": None}), device)  # a blanked image is to be scored
     border = _border(model, store, contents, table, rows, seed, watch)
     scans = ProbedScans(
         *_features(model, store, contents, device, watch),
