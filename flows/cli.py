@@ -90,6 +90,12 @@ def build_parser() -> argparse.ArgumentParser:
     _workspace(validate, required=True)
     validate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
 
+    compare = add("compare", "two validations of the same scans, paired: which model is better, class by class")
+    compare.add_argument("a", type=Path, metavar="A", help="a folder that validate wrote")
+    compare.add_argument("b", type=Path, metavar="B", help="another one")
+    compare.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="for compare.html, compare.json")
+    compare.add_argument("--seed", type=int, default=0, metavar="N", help="of resamples (default: %(default)s)")
+
     shift_arguments(add("shift", "how far incoming scans lie from reference scans, and what follows"))
 
     score = add("score", "score every series below a folder; goes on where an earlier run stopped")

@@ -55,10 +55,11 @@ def test_worked_by_hand():
     found = auroc_interval(score, positive, scale="plain")
     assert (found.value, found.variance) == pytest.approx((0.75, 1 / 12))
     assert (found.low, found.high) == pytest.approx((0.75 - 1.959964 / 12**0.5, 0.75 + 1.959964 / 12**0.5))
-    on_logit = auroc_interval(score, positive)
-    middle, half = np.log(3), 1.959964 / 12**0.5 / (0.75 * 0.25)
-    limits = 1 / (1 + np.exp(-np.array([middle - half, middle + half])))
-    assert (on_logit.low, on_logit.high) == pytest.approx(tuple(limits))
+    for scale, quantile in (("logit", 1.959964), ("logit_t", 12.706205)):  # t: 2 negative patients, 1 degree of freedom
+        found = auroc_interval(score, positive, scale=scale)
+        half = quantile / 12**0.5 / (0.75 * 0.25)
+        limits = 1 / (1 + np.exp(-np.log(3) - np.array([-half, half])))
+        assert (found.low, found.high) == pytest.approx(tuple(limits))
 
 
 @pytest.mark.parametrize("decimals", [8, 1, 0])  # 1 and 0: with ties
@@ -101,7 +102,8 @@ def test_clustered_agrees_with_the_papers_steps(decimals):
 def test_clustered_is_delong_where_each_patient_has_one_scan():
     scores, positive = cohort(decimals=1)
     names = [f"p{i}" for i in np.random.default_rng(1).permutation(80)]
-    for plain, clustered in zip(auroc_covariance(scores, positive), auroc_covariance(scores, positive, names), strict=True):
+    both = auroc_covariance(scores, positive), auroc_covariance(scores, positive, names)
+    for plain, clustered in zip(*both, strict=True):
         np.testing.assert_allclose(plain, clustered, rtol=1e-12)
     ups, downs = placements(scores, positive)
     np.testing.assert_allclose(
