@@ -212,7 +212,8 @@ def paired_test(first: Floats, second: Floats, positive: Flags, patient: npt.Arr
     difference = float(found.auroc[1] - found.auroc[0])
     reason = _one_patient(positive, owner)
     if not reason and found.no_spread(contrast):
-        reason = "its variance is estimated as zero: both models rank the rows alike, or differ on all alike"
+        apart = abs(difference) > ROUNDING
+        reason = "its variance is estimated as zero" if apart else "both models rank the rows alike"
     if reason:
         return PairedTest(difference, reason=reason)
     error = sqrt(float(found.covariance(contrast)[0, 0]))

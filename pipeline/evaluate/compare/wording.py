@@ -46,14 +46,20 @@ def comparison_verdict(measured: Mapping[str, Any]) -> Verdict:
         won = [name for name in shown if (classes[name]["auroc"]["difference"]["value"] < 0) == turned]
         if won:
             won.sort(key=lambda each: classes[each]["auroc"]["p_value"])
-            listed = ", ".join(_won(name, classes[name]["auroc"], turned=turned) for name in won[:NAMED])
+            short = len(shown) > 1
+            listed = ", ".join(_won(name, classes[name]["auroc"], turned=turned, short=short) for name in won[:NAMED])
             more = f" and {len(won) - NAMED} more" if len(won) > NAMED else ""
             parts.append(f"{winner} has the higher AUROC for {listed}{more}")
     return Verdict("shown", f"{'; '.join(parts)}{after}; {size}.", _details(measured))
 
 
-def _won(name: str, auroc: Mapping[str, Any], *, turned: bool) -> str:
-    return f"{name}: {signed(auroc['difference'], turned=turned)}, p {_equals(auroc['adjusted'])}"
+def _won(name: str, auroc: Mapping[str, Any], *, turned: bool, short: bool) -> str:
+    """One class and by how much; without limits where several are told, which the table has."""
+    p = f"p {_equals(auroc['adjusted'])}"
+    if short:
+        value = auroc["difference"]["value"]
+        return f"{name} ({-value if turned else value:+.3f}, {p})"
+    return f"{name}: {signed(auroc['difference'], turned=turned)}, {p}"
 
 
 def _equals(p: float) -> str:

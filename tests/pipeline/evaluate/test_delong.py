@@ -158,7 +158,10 @@ def test_models_that_rank_alike_are_not_tested():
     (score, _), positive = cohort()
     test = paired_test(score, np.exp(score), positive)
     assert (test.difference, test.p_value, test.low) == (0, None, None)
-    assert "zero" in test.reason
+    assert test.reason == "both models rank the rows alike"
+    apart, sides = np.array([1.0, 2, 3, 4]), np.array([0, 0, 1, 1]) == 1
+    test = paired_test(-apart, apart, sides)  # without error, and wrong throughout
+    assert (test.difference, test.p_value, test.reason) == (1, None, "its variance is estimated as zero")
 
 
 def test_a_covariance_that_cannot_be_told_is_refused():
