@@ -93,6 +93,12 @@ def build_parser() -> argparse.ArgumentParser:
         "--shortcuts", action="store_true", help="look whether it knows the site, or a marker at the border, instead"
     )
 
+    compare = add("compare", "two validations of the same scans, paired: which model is better, class by class")
+    compare.add_argument("a", type=Path, metavar="A", help="a folder that validate wrote")
+    compare.add_argument("b", type=Path, metavar="B", help="another one")
+    compare.add_argument("-o", "--out", type=Path, required=True, metavar="OUT", help="for compare.html, compare.json")
+    compare.add_argument("--seed", type=int, default=0, metavar="N", help="of resamples (default: %(default)s)")
+
     shift_arguments(add("shift", "how far incoming scans lie from reference scans, and what follows"))
 
     score = add("score", "score every series below a folder; goes on where an earlier run stopped")

@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import check, models_command, pacs, shift_command, tools
+from flows import check, compare_command, models_command, pacs, shift_command, tools
 from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
@@ -234,6 +234,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "labels": tools.labels,
     "adapt": adapt,
     "validate": validate,
+    "compare": compare_command.compare,
     "shift": shift_command.shift,
     "score": score,
     "serve": serve,

@@ -19,6 +19,7 @@ from pipeline.errors import BusyError, DiskSpaceError, SourceError
 
 PRIVATE = 0o600
 SPARE_BYTES = 200 * 2**20
+SPREADSHEET = frozenset("=+-@\t\r")  # with what a spreadsheet's formula begins
 
 
 @contextlib.contextmanager
@@ -175,4 +176,4 @@ def pseudonym(key: bytes, identity: str) -> str:
 
 def safe_cell(text: str) -> str:
     """A CSV cell that no spreadsheet takes for a formula: an apostrophe goes before = + - @, tab and CR."""
-    return f"'{text}" if text[:1] in set("=+-@\t\r") and text else text
+    return f"'{text}" if text[:1] in SPREADSHEET else text

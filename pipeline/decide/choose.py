@@ -12,9 +12,9 @@ from pipeline.decide.cost import cost_cut
 from pipeline.decide.cut import Cut, counted
 from pipeline.decide.decision_scores import ABNORMAL, NORMAL, UNLABELLED, DecisionScores, Integers
 from pipeline.decide.policy import Kind, Policy
-from pipeline.decide.pool import wilson
 from pipeline.decide.record import Achieved, PolicyRecord
 from pipeline.errors import PolicyError
+from pipeline.evaluate.proportions import wilson_limits
 from pipeline.evaluate.thresholds import threshold_at_sensitivity
 
 
@@ -134,7 +134,7 @@ def _achieved(rule: Policy, scores: DecisionScores, called: Flags) -> tuple[Achi
         if patients.size:
             value = patient_share(called[here], patients) if side == NORMAL else float(called[here].mean())
             number = int(np.unique(patients).size)
-            low, high = wilson(value, number)
+            low, high = wilson_limits(value, number)
             told.append(
                 Achieved.model_validate(
                     {"name": name, "value": value, "low": low, "high": high}

@@ -1,17 +1,15 @@
 """How much of a pool of unlabelled scans could be normal, as the calibration's normals were."""
 
-from math import sqrt
-
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.errors import CohortError
+from pipeline.evaluate.proportions import wilson_limits
 
 LAMBDA = 0.5
 LEAST = 20
 LEAST_SHARE = 0.2  # a pool of which fewer could be normal comes from elsewhere
 LEAST_POOL = 35  # of fewer scans, the interval reaches LEAST_SHARE even where none looks normal
-Z = 1.959963984540054  # 97.5 % point of the normal distribution
 
 
 def share_normal(p_values: npt.ArrayLike) -> tuple[float, float, float]:
@@ -40,17 +38,10 @@ def share_normal(p_values: npt.ArrayLike) -> tuple[float, float, float]:
     if not ((p >= 0) & (p <= 1)).all():
         raise CohortError("share of normals: a p-value is not within 0..1")
     share = float((p > LAMBDA).mean())
-    low, high = wilson(share, p.size)
+    low, high = wilson_limits(share, p.size)
     return _normal(share), _normal(low), _normal(high)
 
 
 def _normal(share: float) -> float:
     """pi0 for a share of p-values above lambda."""
     return min(1.0, share / (1 - LAMBDA))
-
-
-def wilson(share: float, n: int) -> tuple[float, float]:
-    """Wilson's 95 % interval of a share seen in n trials."""
-    middle = (share + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    half = Z * sqrt(share * (1 - share) / n + Z**2 / (4 * n**2)) / (1 + Z**2 / n)
-    return max(0.0, middle - half), min(1.0, middle + half)

@@ -9,6 +9,7 @@ from scipy.special import ndtr, ndtri
 from pipeline.evaluate.predictions import Floats, Indices
 
 LEVEL = 0.95
+Z = float(ndtri((1 + LEVEL) / 2))  # 1.96
 
 
 @dataclass(frozen=True, slots=True)

@@ -78,6 +78,7 @@ def validate(
     metrics = measure(
         table, record.thresholds, record.anomaly_threshold, promise=promise_of(record), seed=record.config.seed
     )
+    metrics = {"bundle": bundle.digest, **metrics}
     if shortcuts:
         device = choose_device("auto")
         metrics["shortcuts"] = find_shortcuts(bundle, record, store, cases, table, device=device, watch=watch)
@@ -192,9 +193,12 @@ def _write(
 
 
 def _write_predictions(path: Path, cases: Sequence[Case], table: PredictionTable, record: ModelRecord) -> None:
-    """predictions.csv: the user's own, with real paths and UIDs, mode 0600."""
+    """predictions.csv: the user's own, with real paths and UIDs, mode 0600.
+
+    Numbers have all their digits: rounded ones tie, and then no longer rank as the scores that were measured.
+    """
     columns = ["source", "series_uid", "label", "predicted", "anomaly_score"]
-    columns += [*(f"p_{name}" for name in table.classes), "decision"]
+    columns += [*(f"p_{name}" for name in table.classes), "decision", "patient"]
     with whole_file(path, private=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
@@ -207,8 +211,9 @@ def _write_predictions(path: Path, cases: Sequence[Case], table: PredictionTable
                     safe_cell(case.ref.series_uid),
                     safe_cell("|".join(case.labels)),
                     safe_cell(table.classes[int(best[n])]),
-                    f"{table.anomaly_score[n]:.4f}",
-                    *(f"{p:.4f}" for p in table.probability[n]),
+                    repr(float(table.anomaly_score[n])),
+                    *(repr(float(p)) for p in table.probability[n]),
                     "anomaly" if abnormal[n] else "normal",
+                    table.patient[n],
                 ]
             )

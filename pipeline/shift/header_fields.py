@@ -1,12 +1,13 @@
 """Drift of header fields: exposure, age, scanner and whatever else a header tells about a scan."""
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
 
+from pipeline.evaluate.multiplicity import holm
 from pipeline.evaluate.predictions import Floats
 from pipeline.shift.contingency import chi_squared_p
 from pipeline.shift.domain import Domain, HeaderValue, one_scan_each
@@ -87,17 +88,6 @@ def header_drift(
         found.append(_one_field(name, values[0], values[1], seed=seed, permutations=permutations, reason=untested))
     adjusted = holm([field.p_value for field in found])
     return tuple(_adjust(field, p) for field, p in zip(found, adjusted, strict=True))
-
-
-def holm(p_values: Sequence[float | None]) -> list[float | None]:
-    """Holm's adjusted p: sorted ascending, the running maximum of (m - rank) p, rank from 0, at most 1; None stays."""
-    tested = sorted((p, place) for place, p in enumerate(p_values) if p is not None)
-    adjusted: list[float | None] = [None] * len(p_values)
-    highest = 0.0
-    for rank, (p, place) in enumerate(tested):
-        highest = max(highest, min(1.0, (len(tested) - rank) * p))
-        adjusted[place] = highest
-    return adjusted
 
 
 def _adjust(field: FieldDrift, adjusted: float | None) -> FieldDrift:

@@ -87,7 +87,7 @@ def test_metrics_are_those_of_the_predictions(labels, run, radiograph_bundle):
     assert result.metrics["classes"]["opacity"]["sensitivity"]["value"] == pytest.approx(found)
     pairs = [(float(a["p_opacity"]), float(b["p_opacity"])) for a in ill for b in rows if b["label"] == "normal"]
     auroc = sum((a > b) + 0.5 * (a == b) for a, b in pairs) / len(pairs)
-    assert result.metrics["classes"]["opacity"]["auroc"]["value"] == pytest.approx(auroc, abs=2e-3)
+    assert result.metrics["classes"]["opacity"]["auroc"]["value"] == pytest.approx(auroc, abs=1e-6)
 
 
 def test_files_of_the_contract(labels, run, radiograph_bundle):
@@ -110,7 +110,9 @@ def test_files_of_the_contract(labels, run, radiograph_bundle):
         "p_normal",
         "p_opacity",
         "decision",
+        "patient",
     ]
+    assert len({row["patient"] for row in read(predictions)}) == result.metrics["n_patients"]
     assert {row["class"] for row in read(result.out / "per_class.csv")} >= {"normal", "opacity"}
     assert set(result.metrics["groups"]["site"]) == {"north", "south"}
 
@@ -123,6 +125,21 @@ def test_report_and_metrics_name_nobody(labels, run, radiograph_bundle):
         assert "Mueller" not in text
         assert not [uid for uid in uids if uid in text]
         assert ".dcm" not in text
+
+
+def test_patients_of_predictions_are_pseudonyms_of_the_workspace(labels, run, radiograph_bundle):
+    path = labels()
+    known = {row["path"]: row["patient"] for row in read(path)}
+
+    def shown(workspace):
+        rows = read(run(radiograph_bundle, path, workspace).out / "predictions.csv")
+        return {row["source"]: row["patient"] for row in rows}
+
+    first, again, other = shown("ws"), shown("ws"), shown("other")
+    assert first == again
+    assert not set(first.values()) & (set(other.values()) | set(known.values()))
+    pairs = {(known[source], name) for source, name in first.items()}
+    assert len(pairs) == len(set(first.values())) == len({known[source] for source in first})
 
 
 def test_formulas_in_a_label_are_escaped(labels, run, new_bundle, tmp_path):

@@ -4,7 +4,7 @@ from scipy.stats import chi2_contingency, ks_2samp
 
 from pipeline.shift.contingency import chi_squared_p
 from pipeline.shift.domain import Domain
-from pipeline.shift.header_fields import header_drift, holm
+from pipeline.shift.header_fields import header_drift
 
 
 def side(patients=None, **headers):
@@ -119,9 +119,3 @@ def test_without_a_test_fields_are_described_all_the_same():
     assert found.p_value is None
     assert found.reason == "too few scans"
     assert found.incoming.quartiles == (9.0, 9.0, 9.0)
-
-
-def test_holm_worked_by_hand():
-    # Sorted .01, .02, .04: 3 x .01 = .03; 2 x .02 = .04; 1 x .04 = .04. Untested ones do not count.
-    assert holm([0.04, None, 0.01, 0.02]) == pytest.approx([0.04, None, 0.03, 0.04])
-    assert holm([0.5, 0.9]) == [1.0, 1.0]
