@@ -1,7 +1,7 @@
 """Validation: a bundle, labelled scans it has not seen, per-class and per-site figures with intervals."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -9,19 +9,21 @@ from typing import Any
 from models.bundle import Bundle, open_bundle
 from pipeline.detect.calibrate import promise_of
 from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
-from pipeline.errors import CohortError, LeakageError
+from pipeline.errors import CohortError, LeakageError, Reason
 from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
 from pipeline.learn.device import choose_device
-from pipeline.learn.leakage import read_training_set
+from pipeline.learn.known_pictures import copies_among
+from pipeline.learn.leakage import TrainingSet, read_training_set
 from pipeline.learn.plan import find_series
 from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
 from pipeline.learn.random_reference import reference_probability
 from pipeline.model_record import ModelRecord, load_classifier, read_record
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, Cohort, build_cohort, load_rows
+from pipeline.prepare.picture_hash import Levels
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, safe_cell, whole_file, write_json
 
@@ -44,7 +46,8 @@ class ValidateResult:
 def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path, watch: Watch) -> ValidateResult:
     """Measure a bundle on the `test` rows of a labels.csv, or on all rows if none is `test`.
 
-    Rows whose patient, or whose very file, was in training are left out; if no other is left, it is refused.
+    Rows whose patient, or whose very file, was in training are left out, and scans that look like copies of those of
+    training; if no other is left, it is refused.
 
     Raises:
         BundleError: If the bundle is incomplete or altered.
@@ -54,13 +57,16 @@ def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path,
     """
     bundle = open_bundle(bundle_folder)
     record = read_record(bundle)
-    cohort = _cohort(labels, bundle, record, workspace, watch)
+    seen = read_training_set(bundle)
+    cohort = _cohort(labels, seen, record, workspace, watch)
     store = SampleStore(workspace.cache, record.preparation)
     cases = [case for case in cohort.cases if case.labels]
     cohort = cohort.without(store.fill([case.ref for case in cases], watch.bar("preparing scans", len(cases))))
     cases = [case for case in cohort.cases if case.labels]
     if not cases:
         raise CohortError(f"{labels}: no row could be measured ({cohort.left_out[0][1]})")
+    cohort = _without_copies(labels, cohort, cases, seen, record, store, watch)
+    cases = [case for case in cohort.cases if case.labels]
     predict = _predict if record.detector is None else _detect
     table = predict(cases, bundle, record, store, workspace, watch)
     watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
@@ -72,13 +78,12 @@ def validate(bundle_folder: Path, labels: Path, workspace: Workspace, out: Path,
     return ValidateResult(out, metrics, cohort.left_out)
 
 
-def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Workspace, watch: Watch) -> Cohort:
+def _cohort(labels: Path, seen: TrainingSet, record: ModelRecord, workspace: Workspace, watch: Watch) -> Cohort:
     config = record.config.model_copy(update={"source_sites": (), "target_sites": ()})
     rows = load_rows(labels, config)
     tested = [row for row in rows if row.split == "test"]
     rows = [replace(row, split="test") for row in tested or rows]
     cohort = build_cohort(labels, rows, find_series(rows, workspace, watch), config)
-    seen = read_training_set(bundle)
     fresh = tuple(case for case in cohort.cases if not seen.saw(case))
     known = len(cohort.cases) - len(fresh)
     if not fresh:
@@ -89,6 +94,39 @@ def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Worksp
     if known:
         notes.append(f"{known} rows were left out because their patient or scan was in training")
     return replace(cohort, cases=fresh, notes=tuple(notes))
+
+
+def _without_copies(
+    labels: Path,
+    cohort: Cohort,
+    cases: Sequence[Case],
+    seen: TrainingSet,
+    record: ModelRecord,
+    store: SampleStore,
+    watch: Watch,
+) -> Cohort:
+    """The cohort without cases that look like copies of scans of training, unless these are only to be told."""
+    known = seen.all_pictures()
+    if not known:
+        return cohort.without_lines({}, ["the bundle is from before copies of scans were recognised: not checked"])
+    bar = watch.bar("comparing with training scans", len(cases))
+    copies = copies_among(_watched(store, cases, bar), known)
+    lines = [case.line for case, copy in zip(cases, copies, strict=True) if copy]
+    if not lines:
+        return cohort
+    what = f"{len(lines)} rows look like copies of scans from training"
+    if record.config.near_duplicates == "list":
+        return cohort.without_lines({}, [f"{what} and were measured all the same, as near_duplicates=list asks"])
+    if len(lines) == len(cases):
+        raise LeakageError(f"{labels}: every scan looks like a copy of one from training; bring scans that were not")
+    reason = f"{Reason.NEAR_DUPLICATE}: looks like a copy of a scan from training"
+    return cohort.without_lines(dict.fromkeys(lines, reason), [f"{what} and were left out"])
+
+
+def _watched(store: SampleStore, cases: Sequence[Case], bar: Callable[[int], None]) -> Iterator[Levels]:
+    for case in cases:
+        yield store.load(case.ref.key)
+        bar(1)
 
 
 def _predict(
