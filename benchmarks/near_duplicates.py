@@ -141,8 +141,9 @@ def misses(pictures):
         bits = np.bitwise_count(rows ^ plain[:, None]).sum(axis=2, dtype=np.int64)
         bits = np.minimum(bits, BITS - bits)
         best = bits.min(axis=1)
-        print(f"  {name}: missed {np.mean(best > NEAR):.1%} (without turns and scalings {np.mean(bits[:, 0] > NEAR):.1%})"
-              f"; bits: median {np.median(best):.0f}, largest {best.max()}", flush=True)  # fmt: skip
+        missed, unmoved = np.mean(best > NEAR), np.mean(bits[:, 0] > NEAR)
+        print(f"  {name}: missed {missed:.1%} (without turns and scalings {unmoved:.1%}); "
+              f"bits: median {np.median(best):.0f}, largest {best.max()}", flush=True)  # fmt: skip
 
 
 def redrawn(pictures):

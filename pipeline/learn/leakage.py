@@ -104,9 +104,10 @@ def read_training_set(bundle: Bundle) -> TrainingSet:
     Raises:
         BundleError: If it does not say, or what it says makes no sense.
     """
+    path = bundle.folder / FILE
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise BundleError(f"{bundle.folder}: {FILE} is larger than any training set's")
     try:
-        if (bundle.folder / FILE).stat().st_size > MOST_BYTES:
-            raise BundleError(f"{bundle.folder}: {FILE} is larger than any training set's")
         return parse_training_set(bundle.text(FILE))
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
         raise BundleError(f"{bundle.folder}: {FILE} is not readable") from error

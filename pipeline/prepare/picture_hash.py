@@ -29,7 +29,7 @@ FADE = 0.35  # of the side, from the edge
 SLABS = 3  # of a volume
 SCALES = (1.0, 0.92, 0.94, 0.96, 0.98, 1.02, 1.04, 1.06, 1.08)
 DEGREES = (0.0, -2.0, -1.0, 1.0, 2.0)
-LEAST_DETAIL = 1e-3
+LEAST_DETAIL = 2000.0  # length of D; a ramp has 1,400, 1,668 radiographs had 9,700 or more
 
 
 def detail(slices: Levels, slabs: int, *, moved: bool = True) -> Floats:
@@ -61,7 +61,7 @@ def detail(slices: Levels, slabs: int, *, moved: bool = True) -> Floats:
         found[n] = (wave @ ranks @ wave.T).flatten(2)[..., chosen]
     rows = (found * torch.from_numpy(weight[chosen])).flatten(2).flatten(0, 1).numpy()
     length = np.linalg.norm(rows, axis=1, keepdims=True)
-    if length[0] < LEAST_DETAIL * SIDE**2:
+    if length[0] < LEAST_DETAIL:
         return rows[:0]
     unit: Floats = rows / np.maximum(length, np.finfo(np.float32).tiny)
     return unit

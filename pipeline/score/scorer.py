@@ -72,7 +72,10 @@ class Scorer:
         return self.model.classifier
 
     def score(self, samples: Sequence[Slices]) -> list[Outcome]:
-        """Score prepared samples (N, C, S, S) each; copies of scans from training are marked, if not turned or cropped."""
+        """Score prepared samples (N, C, S, S) each, and mark those that are copies of scans from training.
+
+        Copies that were turned or cropped as well are not looked for, which would take four times as long.
+        """
         outcomes = [self.model.decide(rows) for rows in self.model.rows(samples)]
         if not self.known:
             return outcomes
