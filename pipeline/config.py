@@ -37,6 +37,8 @@ class Config(BaseModel):
             name joins, else the detector's own choice.
         contamination: Share of the normal training scans that a detector leaves out, those that stand out most among
             them: some may be mislabelled. 0 keeps all.
+        near_duplicates: `leave_out` takes held-out scans out that look like copies of scans of other patients which are
+            learned from, here and in `validate`; `list` only tells.
         source_sites: Only rows of these sites are trained on; empty takes all but those of `target_sites`.
         target_sites: Sites that the model is meant for; their rows may be unlabelled.
         align: A name from `models.alignment.ALIGNMENTS`: how features of source and target are brought together.
@@ -76,6 +78,7 @@ class Config(BaseModel):
     detector: str = Field(default="auto", min_length=1)
     detector_stages: tuple[str, ...] = ()
     contamination: float = Field(default=0.1, ge=0, lt=0.5)
+    near_duplicates: Literal["leave_out", "list"] = "leave_out"
     source_sites: tuple[str, ...] = ()
     target_sites: tuple[str, ...] = ()
     align: str = Field(default="none", min_length=1)

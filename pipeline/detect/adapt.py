@@ -109,7 +109,7 @@ def adapt_detector(plan: Plan, workspace: Workspace, target: Path, run: Path, wa
     found = _decide(plan, chosen, held, about, rule)
     record = _record(plan, found, gate)
     table, metrics = _measure(plan, found, record, workspace)
-    bundle = _write(plan, target, found, record, gate, metrics)
+    bundle = _write(plan, store, target, found, record, gate, metrics)
     verdict = verdict_of(record, metrics)
     report, result = tell(plan, run, record, chosen.screened.doubtful, table, metrics, bundle, verdict)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
@@ -248,11 +248,18 @@ def _measure(
 
 
 def _write(
-    plan: Plan, target: Path, found: Detection, record: ModelRecord, gate: Gate | None, metrics: dict[str, Any]
+    plan: Plan,
+    store: SampleStore,
+    target: Path,
+    found: Detection,
+    record: ModelRecord,
+    gate: Gate | None,
+    metrics: dict[str, Any],
 ) -> Bundle:
+    seen = training_set(used_cases(plan), training_sets_of(plan.config.weights), store)
     texts = {
         SETTINGS: record.to_yaml(),
-        TRAINING_SET: training_set(used_cases(plan), training_sets_of(plan.config.weights)).to_json(),
+        TRAINING_SET: seen.to_json(),
         **bundle_texts(record, card_facts(plan, metrics)),
     }
     states = {NETWORK: found.chosen.fitted.model.state(), DECISION_SCORES: found.scores.tensors()}

@@ -2,32 +2,24 @@
 
 import csv
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from models.bundle import Bundle, open_bundle
-from models.classifier import SliceBagClassifier
-from models.detectors.detector import Detector
 from pipeline.detect.calibrate import promise_of
 from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
-from pipeline.errors import CohortError, LeakageError
 from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
+from pipeline.evaluate.measured_rows import measured_cohort
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
-from pipeline.gate.fit import stage_means
-from pipeline.gate.gate import read_gate
 from pipeline.learn.device import choose_device
-from pipeline.learn.leakage import read_training_set
-from pipeline.learn.plan import find_series
 from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
 from pipeline.learn.random_reference import reference_probability
 from pipeline.model_record import ModelRecord, load_classifier, read_record
 from pipeline.prepare.cache import SampleStore, trim
-from pipeline.prepare.cohort import Case, Cohort, build_cohort, load_rows
+from pipeline.prepare.cohort import Case, Cohort
 from pipeline.shortcuts.find import find_shortcuts
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, safe_cell, whole_file, write_json
@@ -53,8 +45,9 @@ def validate(
 ) -> ValidateResult:
     """Measure a bundle on the `test` rows of a labels.csv, or on all rows if none is `test`.
 
-    Rows whose patient, or whose very file, was in training are left out; if no other is left, it is refused. On request
-    shortcuts are looked for, which costs two or three more passes of the network over at most 500 scans.
+    Rows whose patient, or whose very file, was in training are left out, and scans that look like copies of those of
+    training, or unlike all of them; if no other is left, it is refused. On request shortcuts are looked for, which
+    costs two or three more passes of the network over at most 500 scans.
 
     Raises:
         BundleError: If the bundle is incomplete or altered.
@@ -64,14 +57,9 @@ def validate(
     """
     bundle = open_bundle(bundle_folder)
     record = read_record(bundle)
-    cohort = _cohort(labels, bundle, record, workspace, watch)
     store = SampleStore(workspace.cache, record.preparation)
+    cohort = measured_cohort(labels, bundle, record, store, workspace, watch)
     cases = [case for case in cohort.cases if case.labels]
-    cohort = cohort.without(store.fill([case.ref for case in cases], watch.bar("preparing scans", len(cases))))
-    cases = [case for case in cohort.cases if case.labels]
-    if not cases:
-        raise CohortError(f"{labels}: no row could be measured ({cohort.left_out[0][1]})")
-    cohort, cases = _of_its_kind(cohort, cases, bundle, record, store, watch)
     predict = _predict if record.detector is None else _detect
     table = predict(cases, bundle, record, store, workspace, watch)
     watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
@@ -85,53 +73,6 @@ def validate(
     _write(out, bundle, record, cohort, cases, table, metrics)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)
-
-
-def _cohort(labels: Path, bundle: Bundle, record: ModelRecord, workspace: Workspace, watch: Watch) -> Cohort:
-    config = record.config.model_copy(update={"source_sites": (), "target_sites": ()})
-    rows = load_rows(labels, config)
-    tested = [row for row in rows if row.split == "test"]
-    rows = [replace(row, split="test") for row in tested or rows]
-    cohort = build_cohort(labels, rows, find_series(rows, workspace, watch), config)
-    seen = read_training_set(bundle)
-    fresh = tuple(case for case in cohort.cases if not seen.saw(case))
-    known = len(cohort.cases) - len(fresh)
-    if not fresh:
-        raise LeakageError(f"{labels}: every row's patient or scan was in training; bring rows that were not")
-    notes = list(cohort.notes)
-    if not tested:
-        notes.append("no row is test, so all rows were used")
-    if known:
-        notes.append(f"{known} rows were left out because their patient or scan was in training")
-    return replace(cohort, cases=fresh, notes=tuple(notes))
-
-
-def _of_its_kind(
-    cohort: Cohort, cases: Sequence[Case], bundle: Bundle, record: ModelRecord, store: SampleStore, watch: Watch
-) -> tuple[Cohort, list[Case]]:
-    """Without the scans that scoring refuses as unlike all that the model was adapted to."""
-    gate = read_gate(bundle, record.gate)
-    if gate is None:
-        return cohort, list(cases)
-    device = choose_device("auto")
-    network = _network(bundle, record, device)
-    rows = network.features if isinstance(network, SliceBagClassifier) else network.pooled_first
-    contents = [case.ref.key for case in cases]
-    bar = watch.bar("looking for scans of another kind", len(contents))
-    means = stage_means(network.backbone, gate.record.stage, rows, store, contents, device, bar)
-    told = {content: gate.refusal(rows) for content, rows in zip(contents, means, strict=True)}
-    refused = {content: reason for content, reason in told.items() if reason}
-    cohort = cohort.without(refused, "they are unlike all scans that the model was adapted to")
-    kept = [case for case in cohort.cases if case.labels]
-    if not kept:
-        raise CohortError(f"no row could be measured ({cohort.left_out[0][1]})")
-    return cohort, kept
-
-
-def _network(bundle: Bundle, record: ModelRecord, device: torch.device) -> SliceBagClassifier | Detector:
-    if record.detector is None:
-        return load_classifier(bundle, record).to(device)
-    return load_detector(bundle, record, device).detector
 
 
 def _predict(

@@ -171,7 +171,7 @@ def _write(
     plan, store = made.plan, SampleStore(made.store.folder, made.preparation)
     known = [case for case in plan.cohort.cases if case.split != "test"]
     used = [case for case in known if case.labels or case.site in plan.config.target_sites]
-    seen = training_set(used, training_sets_of(plan.config.weights))
+    seen = training_set(used, training_sets_of(plan.config.weights), store)
     texts, states = bundle_reference(made, store, record, watch)
     facts = card_facts(plan, metrics, history=made.history, ladder=made.ladder, backbones=made.backbones)
     texts |= {

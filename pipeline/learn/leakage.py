@@ -1,4 +1,4 @@
-"""Who was in training, as keyed hashes inside the bundle: enough to warn, not enough to tell who."""
+"""Who and what was in training, as keyed hashes inside the bundle: enough to warn, not enough to tell who."""
 
 import hashlib
 import hmac
@@ -11,9 +11,12 @@ from typing import Any
 
 from models.bundle import Bundle, open_bundle
 from models.errors import BundleError
+from pipeline.learn.known_pictures import KnownPictures, known_pictures, read_known_pictures, slabs_of
+from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
 
 FILE = "configs/training_set.json"
+MOST_BYTES = 2**30
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,12 +28,14 @@ class TrainingSet:
         patients: HMAC-SHA256 of patient identities, 32 hex digits each.
         series: The same of the series' content hashes.
         parents: Those of the bundle whose network was the start, under salts of their own.
+        pictures: Hashes by which copies of the scans are recognised; None in bundles from before there were any.
     """
 
     salt: str
     patients: frozenset[str]
     series: frozenset[str]
     parents: "tuple[TrainingSet, ...]" = ()
+    pictures: KnownPictures | None = None
 
     def saw(self, case: Case) -> bool:
         """Whether the case's patient, or the same file content, was in training."""
@@ -46,24 +51,41 @@ class TrainingSet:
         own = _keyed(self.salt, key) in self.series
         return own or any(parent.saw_series(key) for parent in self.parents)
 
+    def all_pictures(self) -> list[KnownPictures]:
+        """The pictures of this training set and of its parents, where they are known."""
+        own = [self.pictures] if self.pictures is not None else []
+        return own + [pictures for parent in self.parents for pictures in parent.all_pictures()]
+
     def to_json(self) -> str:
         """The text that goes into the bundle."""
         return json.dumps(self._record(), indent=1) + "\n"
 
     def _record(self) -> dict[str, Any]:
-        record = {"salt": self.salt, "patients": sorted(self.patients), "series": sorted(self.series)}
+        record: dict[str, Any] = {"salt": self.salt, "patients": sorted(self.patients), "series": sorted(self.series)}
+        if self.pictures is not None:
+            record["pictures"] = self.pictures.record()
         return record | ({"parents": [parent._record() for parent in self.parents]} if self.parents else {})
 
 
-def training_set(cases: Iterable[Case], parents: "tuple[TrainingSet, ...]" = ()) -> TrainingSet:
-    """Hash the patients and series of some cases under a fresh salt."""
+def training_set(
+    cases: Iterable[Case], parents: "tuple[TrainingSet, ...]" = (), store: SampleStore | None = None
+) -> TrainingSet:
+    """Hash the patients and series of some cases under a fresh salt, and their pictures if a store holds them.
+
+    The pictures are those before harmonisation, which keeps the order of greys that they are recognised by.
+    """
     salt = secrets.token_hex(16)
     listed = list(cases)
+    pictures = None
+    if store is not None:
+        plain = SampleStore(store.folder, store.preparation.plain())
+        pictures = known_pictures((plain.load(case.ref.key) for case in listed), salt, slabs_of(plain.preparation))
     return TrainingSet(
         salt,
         frozenset(_keyed(salt, case.patient) for case in listed if case.known_patient),
         frozenset(_keyed(salt, case.ref.key) for case in listed),
         parents,
+        pictures,
     )
 
 
@@ -82,6 +104,9 @@ def read_training_set(bundle: Bundle) -> TrainingSet:
     Raises:
         BundleError: If it does not say, or what it says makes no sense.
     """
+    path = bundle.folder / FILE
+    if path.is_file() and path.stat().st_size > MOST_BYTES:
+        raise BundleError(f"{bundle.folder}: {FILE} is larger than any training set's")
     try:
         return parse_training_set(bundle.text(FILE))
     except (OSError, AttributeError, KeyError, TypeError, ValueError, RecursionError) as error:
@@ -95,7 +120,11 @@ def parse_training_set(text: str) -> TrainingSet:
 
 def _read(record: dict[str, Any]) -> TrainingSet:
     parents = tuple(_read(parent) for parent in record.get("parents", ()))
-    return TrainingSet(record["salt"], frozenset(record["patients"]), frozenset(record["series"]), parents)
+    salt = record["salt"]
+    bytes.fromhex(salt)
+    seen = record.get("pictures")
+    pictures = None if seen is None else read_known_pictures(seen, salt)
+    return TrainingSet(salt, frozenset(record["patients"]), frozenset(record["series"]), parents, pictures)
 
 
 def _keyed(salt: str, identity: str) -> str:

@@ -76,6 +76,12 @@ class Cohort:
         notes = (*self.notes, f"{len(gone)} rows were left out because {why}")
         return replace(self, cases=kept, left_out=(*self.left_out, *gone), notes=notes)
 
+    def without_lines(self, reasons: Mapping[int, str], notes: Sequence[str]) -> "Cohort":
+        """The cohort less the rows on some lines, which are listed as left out, with what there is to tell."""
+        kept = tuple(case for case in self.cases if case.line not in reasons)
+        left_out = (*self.left_out, *sorted(reasons.items()))
+        return replace(self, cases=kept, left_out=left_out, notes=(*self.notes, *notes))
+
 
 def targets(cases: Sequence[Case], classes: Sequence[str]) -> npt.NDArray[np.int8]:
     """Indicator matrix (n, L) of the cases' labels."""

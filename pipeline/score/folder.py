@@ -15,7 +15,7 @@ from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
-from pipeline.score.folder_notice import folder_notice
+from pipeline.score.folder_notice import copies_notice, folder_notice
 from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.origin import Origin
@@ -149,7 +149,7 @@ def finish(
 
     Returns:
         `scores`, the file; `counts`, status to number of rows; `heatmaps` and `dicom_results`, their folders or empty;
-        `notice`, what speaks against all of a detector's scores, or empty.
+        `notice`, what speaks against the scores as a whole, or empty.
     """
     opened = open_bundle(bundle)
     refs = _load(run / PLAN)
@@ -157,8 +157,8 @@ def finish(
     record = read_record(opened)
     counts = write_scores(out / "scores.csv", refs, done, record, opened.digest)
     found = {ref.key: done[ref.key] for ref in refs if ref.key in done}
-    notice = folder_notice(found.values()) if record.detector is not None else ""
-    if notice:
+    notices = [folder_notice(found.values()) if record.detector is not None else "", copies_notice(found.values())]
+    for notice in filter(None, notices):
         watch.note(notice)
     if dicom_results:
         scored = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].status == "scored"]
@@ -177,7 +177,7 @@ def finish(
         "counts": counts,
         "heatmaps": str(out / "heatmaps") if heatmaps else "",
         "dicom_results": str(out / RESULTS) if dicom_results else "",
-        "notice": notice,
+        "notice": ". ".join(filter(None, notices)),
     }
 
 

@@ -1,4 +1,4 @@
-"""What the scores of a folder as a whole say of a detector: whether its scans could be what it was calibrated for."""
+"""What the scores of a folder as a whole say: whether they can be what they are taken for."""
 
 from collections.abc import Iterable
 
@@ -29,4 +29,23 @@ def folder_notice(outcomes: Iterable[Outcome]) -> str:
         f"only {value:.0%} of the {len(p_values)} scans (95 % interval {low:.0%} to {high:.0%}) could be normal by "
         "what the bundle's normals look like: another scanner, body part or population, or nothing but disease; "
         "'anomaly' is no finding here. Adapt again with the site as target_sites and normal scans of it"
+    )
+
+
+def copies_notice(outcomes: Iterable[Outcome]) -> str:
+    """A warning where scans look like copies of scans from the bundle's training, on which any score flatters.
+
+    Args:
+        outcomes: Of the folder's scans.
+
+    Returns:
+        The warning; empty where no scan does.
+    """
+    scored = [outcome for outcome in outcomes if outcome.status == "scored"]
+    copies = sum(outcome.copy for outcome in scored)
+    if not copies:
+        return ""
+    return (
+        f"{copies} of {len(scored)} scans look like copies of scans from the bundle's training; their scores say "
+        "nothing of how well it does on new ones"
     )

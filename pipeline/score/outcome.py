@@ -17,6 +17,7 @@ class Outcome:
         probability: Calibrated probability of each class, in the bundle's order; empty unless scored.
         anomaly_score: 0..1, None unless scored.
         decision: Empty unless scored.
+        copy: Whether the scan looks like a copy of one from the bundle's training.
     """
 
     status: ScoreStatus
@@ -24,6 +25,7 @@ class Outcome:
     probability: tuple[float, ...] = ()
     anomaly_score: float | None = None
     decision: Decision = ""
+    copy: bool = False
 
     def to_record(self) -> dict[str, Any]:
         """Plain values for a JSON line."""
@@ -33,6 +35,7 @@ class Outcome:
             "probability": list(self.probability),
             "anomaly_score": self.anomaly_score,
             "decision": self.decision,
+            **({"copy": True} if self.copy else {}),
         }
 
     @staticmethod
@@ -44,4 +47,5 @@ class Outcome:
             probability=tuple(record["probability"]),
             anomaly_score=record["anomaly_score"],
             decision=record["decision"],
+            copy=bool(record.get("copy", False)),
         )

@@ -3,17 +3,20 @@
 import hashlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
 
-from models.bundle import open_bundle
+from models.bundle import Bundle, open_bundle
 from models.classifier import SliceBagClassifier
 from models.errors import BundleError
 from pipeline.detect.slices import Slices
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.read import read_scan
+from pipeline.learn.known_pictures import KnownPictures, copies_among
+from pipeline.learn.leakage import FILE as TRAINING_SET
+from pipeline.learn.leakage import read_training_set
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.prepare.samples import prepare
 from pipeline.scan import SeriesRef
@@ -34,11 +37,13 @@ class Scorer:
         model: Its network, in evaluation mode.
         digest: The bundle's digest.
         device: Where the network runs.
+        known: Pictures from its training, where it knows them.
     """
 
     model: ScanModel
     digest: str
     device: torch.device
+    known: tuple[KnownPictures, ...] = ()
 
     @property
     def record(self) -> ModelRecord:
@@ -67,8 +72,15 @@ class Scorer:
         return self.model.classifier
 
     def score(self, samples: Sequence[Slices]) -> list[Outcome]:
-        """Score prepared samples (N, C, S, S) each."""
-        return [self.model.decide(rows) for rows in self.model.rows(samples)]
+        """Score prepared samples (N, C, S, S) each, and mark those that are copies of scans from training.
+
+        Copies that were turned or cropped as well are not looked for, which would take four times as long.
+        """
+        outcomes = [self.model.decide(rows) for rows in self.model.rows(samples)]
+        if not self.known:
+            return outcomes
+        copies = copies_among(samples, self.known, moved=False)
+        return [replace(outcome, copy=bool(copy)) for outcome, copy in zip(outcomes, copies, strict=True)]
 
 
 def run_key(digest: str, device: torch.device) -> str:
@@ -84,7 +96,12 @@ def load_scorer(bundle: Path, device: torch.device) -> Scorer:
     """
     opened = open_bundle(bundle)
     record = read_record(opened)
-    return Scorer(load_model(opened, record, device), opened.digest, device)
+    return Scorer(load_model(opened, record, device), opened.digest, device, _known_pictures(opened))
+
+
+def _known_pictures(bundle: Bundle) -> tuple[KnownPictures, ...]:
+    there = (bundle.folder / TRAINING_SET).is_file()
+    return tuple(read_training_set(bundle).all_pictures()) if there else ()
 
 
 def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:
