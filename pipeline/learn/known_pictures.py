@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.prepare.near_duplicates import near_pairs
-from pipeline.prepare.picture_hash import BITS, SLABS, Floats, Levels, Words, detail, picture_bits, picture_hash
+from pipeline.prepare.picture_hash import BITS, SLABS, Floats, Levels, Words, detail, one_thread, picture_bits, picture_hash
 from pipeline.prepare.samples import Preparation
 
 VERSION = 1  # raised whenever the same picture would give another hash
@@ -48,7 +48,8 @@ def slabs_of(preparation: Preparation) -> int:
 
 def known_pictures(samples: Iterable[Levels], salt: str, slabs: int) -> KnownPictures:
     """Hash prepared scans, shape (N, C, S, S) each."""
-    rows = {picture_hash(slices, slabs, salt).tobytes() for slices in samples}
+    with one_thread():
+        rows = {picture_hash(slices, slabs, salt).tobytes() for slices in samples}
     return KnownPictures(salt, slabs, b"".join(sorted(rows)))
 
 
@@ -83,13 +84,14 @@ def copies_among(
     """
     hashed: list[list[Words]] = [[] for _ in known]
     count = 0
-    for slices in samples:
-        count += 1
-        rows: dict[int, Floats] = {}
-        for own, pictures in zip(hashed, known, strict=True):
-            if pictures.slabs not in rows:
-                rows[pictures.slabs] = detail(slices, pictures.slabs, moved=moved)
-            own.append(picture_bits(rows[pictures.slabs], pictures.salt))
+    with one_thread():
+        for slices in samples:
+            count += 1
+            rows: dict[int, Floats] = {}
+            for own, pictures in zip(hashed, known, strict=True):
+                if pictures.slabs not in rows:
+                    rows[pictures.slabs] = detail(slices, pictures.slabs, moved=moved)
+                own.append(picture_bits(rows[pictures.slabs], pictures.salt))
     found = np.zeros(count, np.bool_)
     for own, pictures in zip(hashed, known, strict=True):
         found[[query for query, _ in near_pairs(own, pictures.words)]] = True

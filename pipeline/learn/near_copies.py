@@ -7,7 +7,7 @@ from pipeline.learn.known_pictures import slabs_of
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case, Cohort
 from pipeline.prepare.near_duplicates import first_rows, near_pairs
-from pipeline.prepare.picture_hash import detail, picture_bits
+from pipeline.prepare.picture_hash import detail, one_thread, picture_bits
 from pipeline.watch import Watch
 
 UNSALTED = "00" * 16  # these hashes are not kept, and the same scans shall give the same pairs
@@ -20,12 +20,13 @@ def find_copies(cases: Sequence[Case], store: SampleStore, watch: Watch) -> list
     """All pairs of scans that look like copies of one picture, each once, in the order of the cases."""
     slabs, bar = slabs_of(store.preparation), watch.bar("comparing scans", len(cases))
     queries, place = [], []
-    for n, case in enumerate(cases):
-        rows = picture_bits(detail(store.load(case.ref.key), slabs), UNSALTED)
-        if len(rows):
-            queries.append(rows)
-            place.append(n)
-        bar(1)
+    with one_thread():
+        for n, case in enumerate(cases):
+            rows = picture_bits(detail(store.load(case.ref.key), slabs), UNSALTED)
+            if len(rows):
+                queries.append(rows)
+                place.append(n)
+            bar(1)
     if not queries:
         return []
     found: set[tuple[int, int]] = set()

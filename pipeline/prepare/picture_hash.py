@@ -5,13 +5,16 @@ left out; what counts is detail of 4 to 32 half waves a side, by rank so that br
 hardly matter, faded out towards the edge so that markers and borders hardly do.
 """
 
+import contextlib
 import hashlib
+from collections.abc import Iterator
 from functools import cache, lru_cache
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor
+from threadpoolctl import threadpool_limits
 from torch.nn import functional
 
 from pipeline.prepare.samples import LEVELS
@@ -30,6 +33,21 @@ SLABS = 3  # of a volume
 SCALES = (1.0, 0.92, 0.94, 0.96, 0.98, 1.02, 1.04, 1.06, 1.08)
 DEGREES = (0.0, -2.0, -1.0, 1.0, 2.0)
 LEAST_DETAIL = 2000.0  # length of D; a ramp has 1,400, 1,668 radiographs had 9,700 or more
+
+
+@contextlib.contextmanager
+def one_thread() -> Iterator[None]:
+    """A single thread for what is in here: on work of a millisecond, threads wait for each other longer than they help.
+
+    Beside other processes that took 40 times as long.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        with threadpool_limits(1, user_api="blas"):
+            yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def detail(slices: Levels, slabs: int, *, moved: bool = True) -> Floats:
