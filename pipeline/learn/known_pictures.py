@@ -8,7 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.prepare.near_duplicates import near_pairs
-from pipeline.prepare.picture_hash import BITS, SLABS, Floats, Levels, Words, detail, one_thread, picture_bits, picture_hash
+from pipeline.prepare.picture_hash import (
+    BITS,
+    SLABS,
+    Floats,
+    Levels,
+    Words,
+    detail,
+    one_thread,
+    picture_bits,
+    picture_hash,
+)
 from pipeline.prepare.samples import Preparation
 
 VERSION = 1  # raised whenever the same picture would give another hash

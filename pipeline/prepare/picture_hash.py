@@ -13,8 +13,8 @@ from functools import cache, lru_cache
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor
 from threadpoolctl import threadpool_limits
+from torch import Tensor
 from torch.nn import functional
 
 from pipeline.prepare.samples import LEVELS
