@@ -53,7 +53,7 @@ def measure_pair(pair: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -> di
         "n_patients": patients,
         "classes": classes,
         "tested": [name for name in _family(table) if classes[name]["auroc"]["p_value"] is not None],
-        "macro": {"auroc": macro["auroc"]},
+        "macro": {"auroc": _one_question(table, classes) or macro["auroc"]},
         "accuracy": accuracy["accuracy"] | {"definition": ACCURACY[table.task]},
         "decision": calls[-1]["decision"] if table.task != "one_class" else calls[0][table.classes[1]],
         "right": _right(right),
@@ -103,6 +103,12 @@ def _family(table: PredictionTable) -> list[str]:
     if table.task == "multiclass" and len(table.classes) == 2:
         return [table.classes[1]]
     return [table.classes[c] for c in table.measured]
+
+
+def _one_question(table: PredictionTable, classes: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Where the mean is over one question, its own numbers: a second interval of the same could say another thing."""
+    family = _family(table)
+    return {side: classes[family[0]]["auroc"][side] for side in SIDES} if len(family) == 1 else None
 
 
 def _adjust(table: PredictionTable, classes: Mapping[str, Any]) -> None:

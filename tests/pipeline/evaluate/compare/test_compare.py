@@ -94,6 +94,8 @@ def test_two_classes_are_one_question(folder, tmp_path):
     for of in found["classes"].values():
         assert of["auroc"]["adjusted"] == of["auroc"]["p_value"] is not None
     assert "Holm" not in found["verdict"]
+    auroc = found["classes"]["pneumonia"]["auroc"]
+    assert found["macro"]["auroc"] == {side: auroc[side] for side in ("a", "b", "difference")}
 
 
 def test_one_class_compares_the_anomaly_score(folder, tmp_path):
