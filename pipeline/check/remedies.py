@@ -34,6 +34,9 @@ REMEDIES: dict[Reason, str] = {
     Reason.NIFTI_FORMS_DISAGREE: "Set one of the two codes to 0.",
     Reason.NIFTI_NO_FORM: "Write the sform with its code.",
     Reason.BURNED_IN: "Look at it; then --mask the text, or vouch with --pixels-clean.",
+    Reason.NEAR_DUPLICATE: (
+        "Nothing; or give all rows of a patient one patient and one split; near_duplicates: list keeps such rows."
+    ),
     Reason.NOT_APPLICABLE: "Use a model for this kind.",
 }
 

@@ -48,7 +48,7 @@ def test_tables_print_what_is_there(tables, capsys):
             "plain|net": {"knn": row},
             "peers|patchcore|0.001": {"bank": 7, "scans": 10, "anomalib": side, "ours": side},
             "alarms|knn|net": {"rates": [0.04, 0.06], "by_patient": [0.05, 0.05], "official": [[0.07, 0.02, 0.1]] * 2},
-            "mislabelled|knn|net|0": {"auroc": {"all": [0.85, 0.7, 0.9]}, "mislabelled": 1},
+            "mislabelled|knn|net|0": {"auroc": {"all": [0.85, 0.7, 0.9]}, "mislabelled": 2, "caught": 1},
             "command|across|auto": {"adapt": None, "validate": failed, "metrics": {"false_alarms": alarms}},
             "command|nih|auto": {"adapt": failed},
         }
@@ -58,6 +58,6 @@ def test_tables_print_what_is_there(tables, capsys):
     assert "| scikit-learn knn | net | 0.900 (0.800–0.950) | 0.910 | – | 1 | – | – |" in told
     assert "| patchcore, 10 scans | 7 (0.10%) | ours | 0.900 (0.800–0.950) | 3.0 | 4.0 | 6 | 5 |" in told
     assert "of fresh normals 5.00% of scans" in told
-    assert "| knn | net | 0.900 | 0.850 | -0.050 |" in told
+    assert "| knn | net | 1 | 0.900 | 0.850 | -0.050 | 50% |" in told
     assert "| nih | auto | 1 | – | – | – | – | refused: every scan looks abnormal |" in told
     assert "| across | auto | 0 | 1 | – | 1.000 (0.970–1.000) | broken | refused: every scan looks abnormal |" in told

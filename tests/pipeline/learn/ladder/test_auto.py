@@ -104,6 +104,7 @@ def test_a_second_run_computes_no_plain_features_again(labelled, tmp_path, monke
 
     monkeypatch.setattr(SliceBagClassifier, "features", never)
     monkeypatch.setattr("pipeline.learn.reference_scans.reference_statistics", lambda *_args, **_kwargs: ({}, {}))
+    monkeypatch.setattr("pipeline.learn.adapt.fit_gate", lambda *_args, **_kwargs: (None, ()))
     again = run(folder / "in" / "labels.csv", folder, name="again", time_budget=1e-9)
     later = [row["decision"] for name, row in again.rungs.items() if name != "recalibrate"][1:]
     assert later
