@@ -29,7 +29,7 @@ def by_command(bench, case, detector):
         adapt += ["--set", setting]
     if case in AIMED:
         adapt += ["--set", "target_sites=[nih]"]
-    record = {"adapt": None if bundle.exists() else scanshift(*adapt)}
+    record = {"adapt": scanshift(*adapt)}
     if record["adapt"] and record["adapt"]["exit"]:
         return record
     record["validate"] = scanshift("validate", bundle, test, "-w", space, "-o", folder / "validation")
