@@ -26,13 +26,19 @@ def familiar_stage(backbone: Backbone, image_size: int, last: str = "") -> str:
     return fitting[-1] if fitting else names[0]
 
 
-def with_stage_mean(backbone: Backbone, stage: str, run: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    """A function of slices whose rows (M, K) are followed by the mean (M, C) of a stage's map in the same pass.
+def with_stage_mean(
+    backbone: Backbone, stage: str, run: Callable[[Tensor], Tensor], alone: Callable[[Tensor], Tensor]
+) -> Callable[[Tensor], Tensor]:
+    """A function of slices whose rows (M, K) are followed by the mean (M, C) of a stage's map.
+
+    The map is that of the pass that `run` makes anyway; where it makes none, or not one of each slice, `alone` makes
+    it.
 
     Args:
-        backbone: Network that `run` passes each slice through once.
-        stage: One of its stages, which the pass reaches.
-        run: Slices (M, C, S, S) to rows (M, K).
+        backbone: The network.
+        stage: One of its stages, which the passes reach.
+        run: Slices (M, C, S, S) to rows (M, K), by one pass of each slice, in any batches, or otherwise.
+        alone: Passes slices through the network up to the stage.
     """
 
     def both(slices: Tensor) -> Tensor:
@@ -42,9 +48,11 @@ def with_stage_mean(backbone: Backbone, stage: str, run: Callable[[Tensor], Tens
         )
         try:
             rows = run(slices)
+            if sum(map(len, found)) != len(slices):
+                found.clear()
+                alone(slices)
         finally:
             handle.remove()
-        (mean,) = found
-        return torch.cat([rows.float(), mean], dim=1)
+        return torch.cat([rows.float(), *([torch.cat(found)] if found else [])], dim=1)
 
     return both

@@ -12,7 +12,7 @@ from models.detectors.detector import Detector
 from pipeline.detect.scan_detector import load_detector
 from pipeline.errors import CohortError, LeakageError, Reason
 from pipeline.gate.fit import stage_means
-from pipeline.gate.gate import read_gate
+from pipeline.gate.gate import check_gate, read_gate
 from pipeline.learn.device import choose_device
 from pipeline.learn.known_pictures import copies_among
 from pipeline.learn.leakage import TrainingSet, read_training_set
@@ -55,7 +55,8 @@ def _labelled(cohort: Cohort) -> list[Case]:
 
 def _require(labels: Path, cohort: Cohort) -> None:
     if not _labelled(cohort):
-        raise CohortError(f"{labels}: no row could be measured ({cohort.left_out[0][1]})")
+        why = f" ({cohort.left_out[-1][1]})" if cohort.left_out else ": no row has a label"
+        raise CohortError(f"{labels}: no row could be measured{why}")
 
 
 def _cohort(labels: Path, seen: TrainingSet, record: ModelRecord, workspace: Workspace, watch: Watch) -> Cohort:
@@ -85,13 +86,16 @@ def _of_its_kind(
         return cohort
     device = choose_device("auto")
     network = _network(bundle, record, device)
+    check_gate(bundle, gate, network.backbone)
     rows = network.features if isinstance(network, SliceBagClassifier) else network.pooled_first
     contents = [case.ref.key for case in cases]
     bar = watch.bar("looking for scans of another kind", len(contents))
     means = stage_means(network.backbone, gate.record.stage, rows, store, contents, device, bar)
     told = {content: gate.refusal(rows) for content, rows in zip(contents, means, strict=True)}
     refused = {content: reason for content, reason in told.items() if reason}
-    return cohort.without(refused, "they are unlike all scans that the model was adapted to")
+    abnormal = sum(case.ref.key in refused and case.labels != cohort.classes[:1] for case in cases)
+    why = f"they are unlike all scans that the model was adapted to ({abnormal} of them abnormal)"
+    return cohort.without(refused, why)
 
 
 def _network(bundle: Bundle, record: ModelRecord, device: torch.device) -> SliceBagClassifier | Detector:

@@ -102,7 +102,7 @@ def stage_means(
     def nothing(slices: Tensor) -> Tensor:
         return rows(slices)[:, :0]
 
-    only = with_stage_mean(backbone, stage, nothing)
+    only = with_stage_mean(backbone, stage, nothing, rows)
     found: list[Tensor] = []
     for n in range(0, len(contents), CHUNK_SCANS):
         chunk = contents[n : n + CHUNK_SCANS]
@@ -114,8 +114,9 @@ def stage_means(
 def gate_sides(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]]:
     """Scans to compare with, at most 500, and held-out ones, at most 1,000; each content and each patient on one side.
 
-    Held out at each site are the patients with `val` rows only, if these are 10 or more, else a quarter of its patients
-    by chance. In an order by chance, the first scan of each patient, then the second of each, and so on.
+    Held out at each site are the patients with `val` rows only, if these are 10 or more and 10 others are left, else a
+    quarter of its patients by chance. Sites take turns, so that a small one, such as the target, is among them; of a
+    site, in an order by chance, the first scan of each patient, then the second of each, and so on.
     """
     once = {case.ref.key: case for case in reversed(cases) if case.split != "test"}
     listed = list(reversed(once.values()))
@@ -126,21 +127,32 @@ def gate_sides(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]
     held: set[str] = set()
     for patients in sites.values():
         of_val = {name for name, splits in patients.items() if splits == {"val"}}
-        if len(of_val) < LEAST_HELD:
+        if len(of_val) < LEAST_HELD or len(patients) - len(of_val) < LEAST_HELD:
             names = sorted(patients)
             of_val = {names[n] for n in rng.permutation(len(names))[: round(HELD_SHARE * len(names))]}
         held |= of_val
     order = [listed[n] for n in rng.permutation(len(listed))]
-    turn: Counter[str] = Counter()
-    ranked: list[tuple[int, int]] = []
-    for place, case in enumerate(order):
-        ranked.append((turn[case.patient], place))
-        turn[case.patient] += 1
-    spread = [order[place] for _, place in sorted(ranked)]
     return (
-        [case for case in spread if case.patient not in held][:MOST_SCANS],
-        [case for case in spread if case.patient in held][:MOST_HELD],
+        _in_turns([case for case in order if case.patient not in held])[:MOST_SCANS],
+        _in_turns([case for case in order if case.patient in held])[:MOST_HELD],
     )
+
+
+def _in_turns(cases: Sequence[Case]) -> list[Case]:
+    """Sites take turns, and within a site its patients."""
+    of_patient: Counter[str] = Counter()
+    ranked: list[tuple[int, int, Case]] = []
+    for place, case in enumerate(cases):
+        ranked.append((of_patient[case.patient], place, case))
+        of_patient[case.patient] += 1
+    ranked.sort(key=lambda one: one[:2])
+    of_site: Counter[str] = Counter()
+    turns: list[tuple[int, int, Case]] = []
+    for place, (_, _, case) in enumerate(ranked):
+        turns.append((of_site[case.site], place, case))
+        of_site[case.site] += 1
+    turns.sort(key=lambda one: one[:2])
+    return [case for _, _, case in turns]
 
 
 def _patients(cases: Sequence[Case]) -> int:

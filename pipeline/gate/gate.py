@@ -71,9 +71,14 @@ def distances(rows: Tensor, bank: Tensor, k: int) -> Tensor:
     return nearest.mean(dim=1)
 
 
-def gated(gate: Gate | None, backbone: Backbone, rows: Rows) -> Rows:
-    """Rows (M, K) of slices, followed by the stage means (M, C) that a gate looks at; no columns more without one."""
-    return with_stage_mean(backbone, gate.record.stage, rows) if gate else rows
+def gated(gate: Gate | None, backbone: Backbone, rows: Rows, alone: Rows) -> Rows:
+    """Rows (M, K) of slices, followed by the stage means (M, C) that a gate looks at; no columns more without one.
+
+    Args:
+        gate: The bundle's.
+        backbone, rows, alone: As `with_stage_mean` takes them.
+    """
+    return with_stage_mean(backbone, gate.record.stage, rows, alone) if gate else rows
 
 
 def check_gate(bundle: Bundle, gate: Gate | None, backbone: Backbone) -> None:

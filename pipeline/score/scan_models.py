@@ -43,7 +43,8 @@ class ClassifierModel:
 
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
         """Backbone features (N, F), and the gate's stage means (N, C) behind them."""
-        run = gated(self.gate, self.classifier.backbone, self.classifier.features)
+        features = self.classifier.features
+        run = gated(self.gate, self.classifier.backbone, features, features)
         return in_batches(samples, run, self.device)
 
     def decide(self, rows: Tensor) -> Outcome:
@@ -77,7 +78,7 @@ class DetectorModel:
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
         """Scores of the slices (N, 1), and the gate's stage means (N, C) behind them."""
         inner = self.detector.detector
-        run = gated(self.gate, inner.backbone, lambda images: inner.score(images).score[:, None])
+        run = gated(self.gate, inner.backbone, lambda images: inner.score(images).score[:, None], inner.pooled_first)
         return in_batches(samples, run, self.detector.device)
 
     def decide(self, rows: Tensor) -> Outcome:

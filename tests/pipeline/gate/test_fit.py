@@ -11,6 +11,7 @@ import pytest
 import torch
 
 from models.bundle import NETWORK, SETTINGS, open_bundle, write_bundle
+from models.detectors.training import Schedule
 from pipeline.config import Config
 from pipeline.evaluate.validate import validate
 from pipeline.gate.fit import LEAST_HELD, fit_gate, gate_sides
@@ -92,6 +93,36 @@ def test_too_few_patients_give_no_gate_and_say_so(archive):
     assert "19 and 10 patients to say what is usual, 20 and 10 are needed" in notes[0]
     archive.add(1, "normal", "train")
     assert gate_of(archive)[0].record.held_out == LEAST_HELD
+
+
+def test_a_small_target_is_among_the_scans_compared_with(archive):
+    archive.add(30, "normal", "train", site="a").add(12, "normal", "val", site="b")
+    source = [case for n in range(60) for case in _renamed(archive.cases[0], f"s{n}")]
+    bank, held = gate_sides([*source * 20, *archive.cases], 0)
+    assert [sum(case.site == "b" for case in side) for side in (bank, held)] == [9, 3]
+    assert {case.site for case in bank[:2]} == {"a", "b"}
+
+
+@pytest.mark.parametrize("detector", ["patchcore", "autoencoder", "padim", "stfpm"])
+def test_every_detector_scores_with_a_gate(archive, tmp_path, detector, monkeypatch):
+    monkeypatch.setattr("models.detectors.trained.Schedule", _short(Schedule))
+    archive.add(30, "normal", "train").add(20, "normal", "val")
+    space = Workspace(tmp_path / "ws").open()
+    result = adapt(archive.plan(detector=detector), space, tmp_path / "bundle", space.run_folder("adapt"), Watch())
+    bundle = open_bundle(result.bundle)
+    model = load_model(bundle, read_record(bundle), CPU)
+    samples = [archive.store.load(case.ref.key) for case in archive.cases[:20]]
+    outcomes = [model.decide(rows) for rows in model.rows(samples)]
+    assert {outcome.status for outcome in outcomes} == {"scored"}
+    plain = replace(model, gate=None)
+    assert [outcome.anomaly_score for outcome in outcomes] == [
+        plain.decide(rows).anomaly_score for rows in plain.rows(samples)
+    ]
+    assert model.decide(model.rows([other_kind(0)])[0]).status == "refused"
+
+
+def _short(kind):
+    return lambda epochs, steps, batch: kind(epochs=min(epochs, 2), steps=min(steps, 3), batch=min(batch, 8))
 
 
 def test_a_detector_refuses_another_kind_of_picture_and_scores_its_own(archive, tmp_path):

@@ -57,7 +57,7 @@ def test_stage_means_come_with_the_rows_of_one_pass():
     images = torch.rand(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     stage = list(backbone.stages)[-2]
     with torch.inference_mode():
-        found = with_stage_mean(backbone, stage, backbone)(images)
+        found = with_stage_mean(backbone, stage, backbone, backbone)(images)
         expected = torch.cat([backbone(images), backbone.feature_maps(images)[stage].mean(dim=(2, 3))], dim=1)
     torch.testing.assert_close(found, expected)
     assert not backbone.stages[stage]._forward_hooks
