@@ -53,6 +53,6 @@ def with_stage_mean(
                 alone(slices)
         finally:
             handle.remove()
-        return torch.cat([rows.float(), *([torch.cat(found)] if found else [])], dim=1)
+        return torch.cat([rows.float(), torch.cat(found)], dim=1)
 
     return both

@@ -6,13 +6,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
-
 from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.detection_page import detection_page
 from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
 from pipeline.evaluate.ladder_plot import rung_intervals
 from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.pages import pages
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.wording import Verdict, gaps, pretraining_sentence, say, validation_verdict
@@ -174,16 +173,10 @@ def _weakest_first(groups: Mapping[str, Any]) -> list[tuple[str, Any]]:
 
 
 def _write(path: Path, template: str, context: ReportContext, **values: Any) -> None:
-    pages = Environment(
-        loader=PackageLoader("pipeline.evaluate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    pages.filters["weakest_first"] = _weakest_first
+    environment = pages()
+    environment.filters["weakest_first"] = _weakest_first
     words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence, "disclaimer": DISCLAIMER}
-    page = pages.get_template(template).render(**{"context": context, **words, **values})
+    page = environment.get_template(template).render(**{"context": context, **words, **values})
     with whole_file(path) as file:
         file.write(page)
 

@@ -4,12 +4,12 @@ from collections.abc import Mapping
 from typing import Any
 
 import matplotlib as mpl
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from sklearn.metrics import roc_curve
 
 from pipeline.evaluate.compare.match import Pair
 from pipeline.evaluate.compare.measure import CALLS, scores_of
 from pipeline.evaluate.compare.wording import comparison_verdict, p_words, signed
+from pipeline.evaluate.pages import pages
 from pipeline.evaluate.plots import COLOURS, INK, STYLE, Plot, as_plot, new_square
 from pipeline.evaluate.report import DISCLAIMER
 
@@ -24,22 +24,19 @@ def render(pair: Pair, record: Mapping[str, Any]) -> str:
         pair: The scans, for the curves.
         record: What compare.json holds.
     """
-    pages = Environment(
-        loader=PackageLoader("pipeline.evaluate"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    return pages.get_template("compare.html").render(
-        record=record,
-        verdict=comparison_verdict(record),
-        widest=_widest(record),
-        plots=_curves(pair, record),
-        calls=CALLS,
-        p_words=p_words,
-        signed=signed,
-        disclaimer=DISCLAIMER,
+    return (
+        pages()
+        .get_template("compare.html")
+        .render(
+            record=record,
+            verdict=comparison_verdict(record),
+            widest=_widest(record),
+            plots=_curves(pair, record),
+            calls=CALLS,
+            p_words=p_words,
+            signed=signed,
+            disclaimer=DISCLAIMER,
+        )
     )
 
 
