@@ -9,6 +9,7 @@ from scipy.special import ndtr, ndtri
 from pipeline.evaluate.predictions import Floats, Indices
 
 LEVEL = 0.95
+BLOCK = 16  # resamples that share a generator
 Z = float(ndtri((1 + LEVEL) / 2))  # 1.96
 
 
@@ -31,18 +32,25 @@ class Interval:
 def resampled_weights(patients: int, resamples: int, seed: int, size: int) -> Iterator[Floats]:
     """Draw `patients` patients with replacement, `resamples` times, and say how often each was drawn.
 
-    Resample r comes from its own generator, so it does not depend on `size`.
+    Every `BLOCK` resamples come from a generator of their own, so they do not depend on `size`.
 
     Yields:
-        Weights, shape (patients, at most `size`), each column a resample.
+        Weights, shape (patients, r), each column a resample; r is `size` up to the next multiple of `BLOCK`, or what
+        is left.
     """
-    for start in range(0, resamples, size):
-        width = min(size, resamples - start)
-        weights = np.empty((patients, width))
-        for column in range(width):
-            drawn = np.random.default_rng([seed, start + column]).integers(patients, size=patients)
-            weights[:, column] = np.bincount(drawn, minlength=patients)
-        yield weights
+    blocks = range(0, resamples, BLOCK)
+    together = -(-size // BLOCK)
+    for first in range(0, len(blocks), together):
+        drawn = [_drawn(patients, seed, start) for start in blocks[first : first + together]]
+        yield np.hstack(drawn)[:, : resamples - blocks[first]]
+
+
+def _drawn(patients: int, seed: int, start: int) -> Floats:
+    """How often each patient is drawn in each of `BLOCK` resamples, shape (patients, BLOCK)."""
+    drawn = np.random.default_rng([seed, start]).integers(patients, size=(BLOCK, patients))
+    places = drawn + patients * np.arange(BLOCK)[:, None]
+    counts = np.bincount(places.ravel(), minlength=BLOCK * patients)
+    return counts.reshape(BLOCK, patients).T.astype(np.float64)
 
 
 def leave_one_out_weights(left_out: Indices, patients: int, size: int) -> Iterator[Floats]:

@@ -8,8 +8,6 @@ import pytest
 from scipy.stats import binom
 from sklearn.metrics import roc_auc_score
 
-from pipeline.evaluate.intervals import resampled_weights
-
 FILE = Path(__file__).resolve().parents[2] / "benchmarks" / "intervals.py"
 
 
@@ -28,18 +26,6 @@ def test_the_simulated_auroc_is_the_one_asked_for(bench, design):
         assert roc_auc_score(positive, score) == pytest.approx(0.9, abs=0.015)
     assert np.unique(patient).size == 10_000
     assert positive.mean() == pytest.approx(0.4, abs=0.02)
-
-
-def test_resamples_drawn_at_once_are_spread_as_the_others(bench):
-    quick = np.hstack(list(bench.drawn_at_once(30, 4000, 0, 900)))
-    slow = np.hstack(list(resampled_weights(30, 4000, 0, 900)))
-    for weights in (quick, slow):
-        assert weights.shape == (30, 4000)
-        assert (weights.sum(axis=0) == 30).all()
-        assert weights.var() == pytest.approx(29 / 30, abs=0.02)
-        assert np.bincount(weights.astype(int).ravel())[:4] / weights.size == pytest.approx(
-            binom.pmf(range(4), 30, 1 / 30), abs=0.01
-        )
 
 
 def test_intervals_cover_and_false_positives_stay_near_five_percent(bench):

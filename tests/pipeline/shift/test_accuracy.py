@@ -61,7 +61,7 @@ def test_the_accuracy_on_harder_scans_lies_in_the_intervals():
     for seed in range(20):
         source, truth = scans(600, 3, seed)
         target, unseen = scans(400, 1.5, seed + 100)
-        found = estimate(source, truth, target, resamples=100)
+        found = estimate(source, truth, target, resamples=400)
         accuracy = (target.argmax(1) == unseen.argmax(1)).mean()
         assert accuracy < found.reference.value - 0.03
         hits["doc"] += found.doc.low <= accuracy <= found.doc.high

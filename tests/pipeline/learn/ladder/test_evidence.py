@@ -6,6 +6,7 @@ import torch
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
+from pipeline.evaluate.intervals import resampled_weights
 from pipeline.learn.ladder.evidence import RESAMPLES, Evidence, agreement_evidence, auroc_evidence, class_margins
 
 
@@ -19,8 +20,13 @@ def made_up(n, classes, *, strength=1.0, seed=0, scans=2):
 def redrawn(patients, column, seed):
     """Rows of one bootstrap resample, patient by patient, as often as they were drawn."""
     names = sorted(set(patients))
-    drawn = np.random.default_rng([seed, column]).integers(len(names), size=len(names))
-    return np.concatenate([[n for n, p in enumerate(patients) if p == names[k]] for k in drawn])
+    weights = next(resampled_weights(len(names), column + 1, seed, column + 1))[:, column].astype(int)
+    return np.concatenate(
+        [
+            np.repeat([n for n, p in enumerate(patients) if p == name], times)
+            for name, times in zip(names, weights, strict=True)
+        ]
+    ).astype(int)
 
 
 def margins_by_hand(logits):
