@@ -15,7 +15,7 @@ from pipeline.card.schema import SCHEMA
 from pipeline.card.statements import QUESTIONS
 from pipeline.card.wording import failures, limitations, not_done, promise_spread
 from pipeline.decide.card import decision_section
-from pipeline.evaluate.detection import AT_SPECIFICITY
+from pipeline.evaluate.ranking import AT_SPECIFICITY
 from pipeline.model_record import ModelRecord
 
 CARD = "docs/README.md"

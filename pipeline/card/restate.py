@@ -89,7 +89,7 @@ def _counted(row: _Row, patient: Indices, patients: int) -> Statistic:
         decided=row.called,
     )
     cells = sum_by_patient(count_cells(row.positive, row.called), patient, patients)
-    return Statistic(whole.quantities[2:], whole.patients, lambda weights: count_metrics(cells @ weights))
+    return Statistic(whole.quantities[2 : len(METRICS)], whole.patients, lambda weights: count_metrics(cells @ weights))
 
 
 def _without_called(metrics: Mapping[str, Any], record: ModelRecord) -> dict[str, Any]:

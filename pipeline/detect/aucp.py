@@ -7,8 +7,8 @@ import numpy as np
 
 from pipeline.errors import CohortError
 from pipeline.evaluate.estimates import Quantity, Statistic, estimate
-from pipeline.evaluate.metrics import rank_scores, ranking_areas
 from pipeline.evaluate.predictions import Floats
+from pipeline.evaluate.ranking import rank_scores, ranking_areas
 
 LEAST = 50
 

@@ -7,13 +7,10 @@ import numpy as np
 
 from pipeline.evaluate.estimates import Estimates, Quantity, Statistic
 from pipeline.evaluate.groups import Scope
-from pipeline.evaluate.metrics import METRICS, RankedScores, rank_scores, sum_by_patient
-from pipeline.evaluate.one_versus_rest import one_versus_rest
+from pipeline.evaluate.metrics import sum_by_patient
+from pipeline.evaluate.one_versus_rest import MEASURES, one_versus_rest
 from pipeline.evaluate.predictions import Flags, Floats, Indices, PredictionTable
 from pipeline.evaluate.promise import Promise, judge
-
-SPECIFICITY = 0.95
-AT_SPECIFICITY = "sensitivity_at_95_specificity"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -58,13 +55,9 @@ def detection_statistics(table: PredictionTable, scope: Scope, threshold: float)
         scope: Rows to measure.
         threshold: Anomaly score from which a scan is called abnormal, where the table does not say itself.
     """
-    patient, rows = table.patient_index, scope.class_rows[0]
+    patient = table.patient_index
     patients = int(patient.max()) + 1
-    anomaly = table.classes[1]
-    statistics = [
-        _false_alarms(table, scope.rows, threshold),
-        _at_specificity(("classes", anomaly), table.anomaly_score[rows], table.abnormal[rows], patient[rows]),
-    ]
+    statistics = [_false_alarms(table, scope.rows, threshold)]
     for finding in findings(table, scope.rows):
         score, of = table.anomaly_score[finding.rows], patient[finding.rows]
         name = ("labels", finding.name)
@@ -80,7 +73,6 @@ def detection_statistics(table: PredictionTable, scope: Scope, threshold: float)
                 decided=called,
             )
         )
-        statistics.append(_at_specificity(name, score, finding.positive, of))
     return statistics
 
 
@@ -95,13 +87,12 @@ def detection_record(
     """Add to a scope's record its labels, its false alarms, and how common anomalies are."""
     anomaly = record["classes"][table.classes[1]]
     anomaly["prevalence"] = _share(table.abnormal[scope.class_rows[0]])
-    anomaly[AT_SPECIFICITY] = found["classes", table.classes[1], AT_SPECIFICITY]
     record["prevalence"] = _share(table.abnormal[scope.rows])
     labels: dict[str, Any] = {}
     for finding in findings(table, scope.rows):
         counts = {"support": finding.support, "n": int(finding.rows.size), "threshold": threshold}
         labels[finding.name] = counts | {"prevalence": _share(finding.positive)}
-        labels[finding.name] |= {m: found["labels", finding.name, m] for m in (*METRICS, AT_SPECIFICITY)}
+        labels[finding.name] |= {m: found["labels", finding.name, m] for m in MEASURES}
         if finding.against:
             labels[finding.name]["against"] = finding.against
     record["labels"] = labels
@@ -136,34 +127,3 @@ def _false_alarms(table: PredictionTable, rows: Indices, threshold: float) -> St
     names = (("false_alarms",), ("false_alarms", "by_patient"))
     quantities = tuple(Quantity(name, "no normal rows", people.size) for name in names)
     return Statistic(quantities, people if people.size else np.unique(patient[rows]), compute)
-
-
-def _at_specificity(name: tuple[str, ...], score: Floats, positive: Flags, patient: Indices) -> Statistic:
-    ranked = rank_scores(score, positive, patient)
-    missing = "no positive rows" if not positive.any() else "no negative rows"
-    quantity = Quantity((*name, AT_SPECIFICITY), missing, int(np.unique(patient[positive]).size))
-    return Statistic((quantity,), np.unique(patient), lambda w: sensitivity_at_specificity(ranked, w)[None])
-
-
-def sensitivity_at_specificity(ranked: RankedScores, weights: Floats, specificity: float = SPECIFICITY) -> Floats:
-    """The largest sensitivity of any threshold whose specificity is at least the wanted one.
-
-    max over the positives' scores t, and over calling nobody, of W+(score >= t) / W+ where
-    W-(score >= t) / W- <= 1 - specificity; W+ and W- are weights of positive and negative rows.
-
-    Args:
-        ranked: From `rank_scores`.
-        weights: Patient weights, shape (P, r).
-        specificity: Least specificity, 0..1.
-
-    Returns:
-        Shape (r,), NaN where the positive or negative rows weigh nothing.
-    """
-    up, down = weights[ranked.positive], weights[ranked.negative]
-    found = np.cumsum(up[::-1], axis=0)[::-1]  # of this positive row and all above it in order
-    lower = np.concatenate([np.zeros((1, down.shape[1])), np.cumsum(down, axis=0)])
-    all_up, all_down = up.sum(axis=0), lower[-1]
-    allowed = all_down - lower[ranked.below] <= (1 - specificity) * all_down + 1e-9  # weights are whole numbers
-    with np.errstate(invalid="ignore", divide="ignore"):
-        best = np.where(allowed, found[ranked.first_tied], 0.0).max(axis=0, initial=0.0) / all_up
-    return np.asarray(np.where((all_up == 0) | (all_down == 0), np.nan, best))

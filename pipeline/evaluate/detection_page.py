@@ -3,10 +3,10 @@
 from collections.abc import Mapping
 from typing import Any
 
-from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.detection_plots import detection_curves, label_styles, score_distribution
 from pipeline.evaluate.detection_wording import PROMISES, detection_gaps, percent
 from pipeline.evaluate.predictions import PredictionTable
+from pipeline.evaluate.ranking import AT_SPECIFICITY
 
 
 def detection_page(metrics: Mapping[str, Any] | None, table: PredictionTable | None) -> dict[str, Any]:

@@ -4,8 +4,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
-from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.ranking import AT_SPECIFICITY
 from pipeline.evaluate.wording import FEW, Verdict, say
 
 PROMISES = {"kept": "holds", "broken": "does not hold", "open": "agrees, without proof", None: "cannot be judged"}

@@ -10,13 +10,15 @@ from pipeline.evaluate.intervals import (
     Interval,
     bca,
     centred,
-    leave_one_out_weights,
     resampled_weights,
     without_errors,
 )
+from pipeline.evaluate.jackknife import jackknife, parts_of
 from pipeline.evaluate.predictions import Floats, Indices
 
-CELLS = 200_000  # numbers in one working array: small enough for the processor cache
+CELLS = (
+    500_000  # numbers in one working array: small enough for the processor cache, large enough that steps cost little
+)
 DECIMALS = 6
 
 
@@ -76,9 +78,9 @@ def estimate(
             parts.append(statistic.compute(weights))
     results = []
     for statistic, value, parts in zip(statistics, values, replicates, strict=True):
-        one_out = leave_one_out_weights(statistic.patients, patients, size)
-        jackknife = np.hstack([statistic.compute(weights) for weights in one_out])
-        table = zip(statistic.quantities, value, np.hstack(parts), jackknife, strict=True)
+        left_out, needed = parts_of(statistic.patients, seed), np.isfinite(value)
+        without = jackknife(statistic.compute, left_out, patients=patients, needed=needed, size=size)
+        table = zip(statistic.quantities, value, np.hstack(parts), without, strict=True)
         results.append({q.name: _record(q, float(v), r, j) for q, v, r, j in table})
     return results
 

@@ -1,6 +1,6 @@
 """Confidence intervals that know that scans of one patient belong together."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -42,7 +42,7 @@ def resampled_weights(patients: int, resamples: int, seed: int, size: int) -> It
     together = -(-size // BLOCK)
     for first in range(0, len(blocks), together):
         drawn = [_drawn(patients, seed, start) for start in blocks[first : first + together]]
-        yield np.hstack(drawn)[:, : resamples - blocks[first]]
+        yield np.ascontiguousarray(np.hstack(drawn)[:, : resamples - blocks[first]])
 
 
 def _drawn(patients: int, seed: int, start: int) -> Floats:
@@ -53,12 +53,13 @@ def _drawn(patients: int, seed: int, start: int) -> Floats:
     return counts.reshape(BLOCK, patients).T.astype(np.float64)
 
 
-def leave_one_out_weights(left_out: Indices, patients: int, size: int) -> Iterator[Floats]:
-    """Weights that leave out one patient each; shape (patients, at most `size`), in the order of `left_out`."""
-    for start in range(0, left_out.size, size):
-        gone = left_out[start : start + size]
-        weights = np.ones((patients, gone.size))
-        weights[gone, np.arange(gone.size)] = 0
+def leave_out_weights(parts: Sequence[Indices], patients: int, size: int) -> Iterator[Floats]:
+    """Weights that leave out one part of the patients each; shape (patients, at most `size`), as `parts` follow."""
+    for start in range(0, len(parts), size):
+        gone = parts[start : start + size]
+        weights = np.ones((patients, len(gone)))
+        for column, part in enumerate(gone):
+            weights[part, column] = 0
         yield weights
 
 
@@ -72,7 +73,7 @@ def bca(value: float, replicates: Floats, jackknife: Floats) -> Interval:
     Args:
         value: The estimate.
         replicates: Its values on resamples, all finite.
-        jackknife: Its values with one patient left out each, all finite.
+        jackknife: Its values with one patient, or one of many parts of the patients, left out each, all finite.
 
     Source:
         Efron 1987, Better Bootstrap Confidence Intervals, eq. 2.3 and 6.6; ties as in scipy.stats.bootstrap.

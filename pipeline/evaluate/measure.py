@@ -10,8 +10,7 @@ from pipeline.evaluate.detection import detection_record, detection_statistics
 from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
 from pipeline.evaluate.groups import Scope, group_scopes, whole, worst_group
 from pipeline.evaluate.intervals import LEVEL
-from pipeline.evaluate.metrics import METRICS
-from pipeline.evaluate.one_versus_rest import one_versus_rest, with_macro
+from pipeline.evaluate.one_versus_rest import MEASURES, one_versus_rest, with_macro
 from pipeline.evaluate.overall import (
     ACCURACY,
     CALIBRATION,
@@ -132,10 +131,10 @@ def _record(table: PredictionTable, scope: Scope, thresholds: Mapping[str, float
         name = table.classes[c]
         counts = {"support": int(table.truth[scope.rows, c].sum()), "n": int(scope.rows.size)}
         classes[name] = counts | {"threshold": thresholds.get(name)}
-        classes[name] |= {metric: found["classes", name, metric] for metric in METRICS}
+        classes[name] |= {metric: found["classes", name, metric] for metric in MEASURES}
         if against:
             classes[name]["against"] = against
-    macro: dict[str, Any] = {metric: found["macro", metric] for metric in METRICS}
+    macro: dict[str, Any] = {metric: found["macro", metric] for metric in MEASURES}
     counted = [name for name, record in classes.items() if record["auroc"]["value"] is not None]
     calibration: dict[str, Any] = {"ece": {}, "brier": {}}
     for number, stage in CALIBRATION:

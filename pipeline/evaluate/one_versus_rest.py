@@ -5,8 +5,19 @@ from collections.abc import Sequence
 import numpy as np
 
 from pipeline.evaluate.estimates import Quantity, Statistic
-from pipeline.evaluate.metrics import METRICS, count_cells, count_metrics, rank_scores, ranking_areas, sum_by_patient
+from pipeline.evaluate.metrics import METRICS, count_cells, count_metrics, sum_by_patient
 from pipeline.evaluate.predictions import Flags, Floats, Indices
+from pipeline.evaluate.ranking import (
+    FIXED,
+    SENSITIVITY_AT,
+    SPECIFICITY_AT,
+    areas,
+    fixed_points,
+    rank_scores,
+    ranking,
+)
+
+MEASURES = (*METRICS, *FIXED)
 
 
 def one_versus_rest(
@@ -19,7 +30,7 @@ def one_versus_rest(
     threshold: float | None,
     decided: Flags | None = None,
 ) -> Statistic:
-    """The seven class metrics as functions of patient weights.
+    """`METRICS` of one class, then `FIXED`, as functions of patient weights.
 
     Args:
         name: Where the class stands in metrics.json.
@@ -39,11 +50,12 @@ def one_versus_rest(
         counts = cells @ weights
         if undecided:
             counts = np.full_like(counts, np.nan)
-        return np.vstack([ranking_areas(ranked, weights), count_metrics(counts)])
+        walk = ranking(ranked, weights)
+        return np.vstack([areas(walk), count_metrics(counts), fixed_points(walk)])
 
     missing = _missing(positive, called, "no threshold for this class" if undecided else "")
     units = _units(positive, called, patient)
-    quantities = tuple(Quantity((*name, m), missing[m], units.get(m, 0)) for m in METRICS)
+    quantities = tuple(Quantity((*name, m), missing[m], units.get(m, 0)) for m in MEASURES)
     return Statistic(quantities, np.unique(patient), compute)
 
 
@@ -59,7 +71,7 @@ def _missing(positive: Flags, called: Flags, needs_threshold: str) -> dict[str, 
         "ppv": needs_threshold or ("" if called.any() else "no row reaches the threshold"),
         "npv": needs_threshold or ("" if not called.all() else "every row reaches the threshold"),
         "f1": needs_threshold or no_positive,
-    }
+    } | dict.fromkeys(FIXED, no_positive or no_negative)
 
 
 def _units(positive: Flags, called: Flags, patient: Indices) -> dict[str, int]:
@@ -75,7 +87,7 @@ def _units(positive: Flags, called: Flags, patient: Indices) -> dict[str, int]:
         "specificity": patients(~positive),
         "ppv": patients(called),
         "npv": patients(~called),
-    }
+    } | (dict.fromkeys(SENSITIVITY_AT, patients(positive)) | dict.fromkeys(SPECIFICITY_AT, patients(~positive)))
 
 
 def with_macro(parts: Sequence[Statistic], patients: int) -> Statistic:
@@ -97,7 +109,7 @@ def with_macro(parts: Sequence[Statistic], patients: int) -> Statistic:
         return np.vstack([*values, macro])
 
     quantities = [quantity for part in parts for quantity in part.quantities]
-    for position, metric in enumerate(METRICS):
+    for position, metric in enumerate(MEASURES):
         of_classes = [part.quantities[position] for part in parts]
         units = min((q.units for q, used in zip(of_classes, counted[:, position], strict=True) if used), default=0)
         missing = "no class has it: " + (of_classes[0].missing or "not defined")

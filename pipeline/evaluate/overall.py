@@ -3,8 +3,9 @@
 import numpy as np
 
 from pipeline.evaluate.estimates import Quantity, Statistic
-from pipeline.evaluate.metrics import rank_scores, ranking_areas, sum_by_patient
+from pipeline.evaluate.metrics import sum_by_patient
 from pipeline.evaluate.predictions import Flags, Floats, Indices, PredictionTable
+from pipeline.evaluate.ranking import rank_scores, ranking_areas
 from pipeline.evaluate.reliability import BINS, brier_by_row, claims, gaps_by_row
 
 CALIBRATION = (("ece", "before"), ("ece", "after"), ("brier", "before"), ("brier", "after"))

@@ -6,7 +6,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.detection_page import detection_page
 from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
 from pipeline.evaluate.ladder_plot import rung_intervals
@@ -14,6 +13,7 @@ from pipeline.evaluate.metrics import METRICS
 from pipeline.evaluate.pages import pages
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
 from pipeline.evaluate.predictions import PredictionTable
+from pipeline.evaluate.ranking import AT_SPECIFICITY
 from pipeline.evaluate.wording import Verdict, gaps, pretraining_sentence, say, validation_verdict
 from pipeline.workspace import safe_cell, whole_file
 

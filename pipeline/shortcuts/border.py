@@ -9,8 +9,8 @@ from torch.nn import functional
 
 from pipeline.detect.slices import Slices
 from pipeline.evaluate.estimates import Quantity, Statistic, estimate
-from pipeline.evaluate.metrics import rank_scores, ranking_areas
 from pipeline.evaluate.predictions import Flags, Floats, Indices
+from pipeline.evaluate.ranking import rank_scores, ranking_areas
 
 SHARE = 0.1
 CHUNK = 16

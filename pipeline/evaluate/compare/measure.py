@@ -10,10 +10,11 @@ from pipeline.evaluate.compare.read import Validated
 from pipeline.evaluate.delong import AurocEstimate, PairedTest, auroc_interval, paired_test
 from pipeline.evaluate.estimates import DECIMALS, Quantity, Statistic, estimate
 from pipeline.evaluate.intervals import LEVEL
-from pipeline.evaluate.metrics import count_cells, count_metrics, rank_scores, ranking_areas, sum_by_patient
+from pipeline.evaluate.metrics import count_cells, count_metrics, sum_by_patient
 from pipeline.evaluate.multiplicity import holm
 from pipeline.evaluate.overall import ACCURACY, right_rows
 from pipeline.evaluate.predictions import Flags, Floats, PredictionTable
+from pipeline.evaluate.ranking import rank_scores, ranking_areas
 
 SIDES = ("a", "b", "difference")
 CALLS = ("sensitivity", "specificity")

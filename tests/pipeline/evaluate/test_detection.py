@@ -6,10 +6,10 @@ import pytest
 from scipy.stats import beta
 from sklearn.metrics import average_precision_score, confusion_matrix, roc_auc_score, roc_curve
 
-from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.intervals import bca, resampled_weights
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.promise import Promise, judge
+from pipeline.evaluate.ranking import AT_SPECIFICITY
 from tests.pipeline.evaluate.detections import make_detections
 
 

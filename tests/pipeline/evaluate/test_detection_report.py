@@ -5,11 +5,11 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.detection_plots import drawn_labels, score_distribution
 from pipeline.evaluate.detection_wording import detection_verdict, percent
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.promise import Promise
+from pipeline.evaluate.ranking import AT_SPECIFICITY
 from pipeline.evaluate.report import (
     ReportContext,
     per_class_rows,

@@ -5,7 +5,7 @@ from scipy.stats import binom, bootstrap
 from pipeline.evaluate.intervals import (
     bca,
     centred,
-    leave_one_out_weights,
+    leave_out_weights,
     resampled_weights,
     without_errors,
 )
@@ -20,9 +20,9 @@ def test_resamples_draw_as_many_patients_as_there_are_and_do_not_depend_on_the_c
     assert (small != np.hstack(list(resampled_weights(7, 25, seed=4, size=100)))).any()
 
 
-def test_leave_one_out_weights_leave_out_each_patient_once():
-    weights = np.hstack(list(leave_one_out_weights(np.array([0, 2]), 4, size=1)))
-    assert weights.tolist() == [[0, 1], [1, 1], [1, 0], [1, 1]]
+def test_weights_leave_out_each_part_once():
+    weights = np.hstack(list(leave_out_weights([np.array([0]), np.array([3, 2])], 4, size=1)))
+    assert weights.tolist() == [[0, 1], [1, 1], [1, 0], [1, 0]]
 
 
 def test_bca_of_a_mean_agrees_with_scipy():

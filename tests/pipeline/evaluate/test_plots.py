@@ -1,3 +1,5 @@
+import re
+
 import pytest
 
 from pipeline.evaluate.measure import measure
@@ -21,3 +23,13 @@ def test_plots_carry_no_metadata_size_or_fixed_ink(table):
 @pytest.mark.parametrize("count", [24])
 def test_series_differ_in_colour_or_dash(count):
     assert len({series_style(place) for place in range(count)}) == count
+
+
+def test_curves_of_many_scans_stay_small(table):
+    t = table(20_000, patients=6000, groups={})
+    shown = dict.fromkeys(("auroc", "sensitivity", "specificity", "ppv"), {"value": 0.8})
+    metrics = {"classes": dict.fromkeys(t.classes, shown)}
+    roc, recall = class_curves(t, metrics)
+    assert len(roc.svg) + len(recall.svg) < 100_000
+    paths = " ".join(re.findall(r' d="([^"]*)"', roc.svg))
+    assert max(map(len, re.findall(r"\.(\d+)", paths))) == 2
