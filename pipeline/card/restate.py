@@ -96,7 +96,9 @@ def _without_called(metrics: Mapping[str, Any], record: ModelRecord) -> dict[str
     """Metrics in which nothing hangs on a threshold any more; those of the classes are still to be set."""
     gone = {metric: null(GONE) for metric in CALLED}
     kept = {key: value for key, value in metrics.items() if key not in ("disagreement", "false_alarms")}
-    kept["classes"] = {name: dict(row) for name, row in metrics["classes"].items()}
+    kept["classes"] = {
+        name: {key: value for key, value in row.items() if key != "wilson"} for name, row in metrics["classes"].items()
+    }
     kept["macro"] = metrics["macro"] | gone
     if record.task != "multiclass":
         kept["accuracy"] = metrics["accuracy"] | null(GONE)
@@ -117,5 +119,5 @@ def _group(group: Mapping[str, Any], gone: Mapping[str, Any]) -> dict[str, Any]:
         "n_patients": group["n_patients"],
         "classes": {name: row | gone for name, row in group["classes"].items()},
         "macro": group["macro"] | gone,
-        **{key: group[key] for key in ("prevalence", "against") if key in group},
+        **{key: group[key] for key in ("prevalence", "against", "withheld", "n_patients_shown") if key in group},
     }

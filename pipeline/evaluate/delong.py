@@ -5,12 +5,12 @@ has one scan, this is DeLong's (1988) exactly. What cannot be told has a reason 
 """
 
 from dataclasses import dataclass
-from math import sqrt
+from math import inf, sqrt
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
-from scipy.special import expit, logit, ndtr, stdtrit
+from scipy.special import expit, logit, ndtr, stdtr, stdtrit
 from scipy.stats import rankdata
 
 from pipeline.errors import CohortError
@@ -29,6 +29,7 @@ class AurocEstimate:
         value: 0..1, or None.
         variance: Of the value, above 0, or None.
         low, high: 95 % limits, or None.
+        p_value: Two-sided, of the test that it is 0.5, on the interval's scale: below 0.05 where that leaves 0.5 out.
         reason: Why there is no value or no interval; else empty.
     """
 
@@ -36,6 +37,7 @@ class AurocEstimate:
     variance: float | None = None
     low: float | None = None
     high: float | None = None
+    p_value: float | None = None
     reason: str = ""
 
 
@@ -158,7 +160,8 @@ def auroc_interval(
     plain: A -+ 1.96 s; logit: the limits of log(A / (1 - A)) -+ 1.96 s / (A (1 - A)), turned back, which stay within
     0..1 and follow the skew that A has near 1; logit_t: the same with Student's t in place of 1.96, min(I10, I01) - 1
     degrees of freedom, as s is not known but estimated from few patients (benchmarks/intervals.py: covers better than
-    either with 60 patients). s^2 and I10, I01 are `auroc_covariance`'s.
+    either with 60 patients). s^2 and I10, I01 are `auroc_covariance`'s. The test that A is 0.5 has z = (A - 0.5) / s,
+    or on the logit scale log(A / (1 - A)) A (1 - A) / s, and the same distribution as the limits.
 
     Args:
         score: Shape (n,); higher means more likely positive.
@@ -184,11 +187,14 @@ def auroc_interval(
     if reason:
         return AurocEstimate(value, reason=reason)
     variance = float(found.covariance(one)[0, 0])
-    half = sqrt(variance) * (Z if scale != "logit_t" else float(stdtrit(min(found.patients) - 1, (1 + LEVEL) / 2)))
+    error, degrees = sqrt(variance), min(found.patients) - 1 if scale == "logit_t" else inf
+    half = error * (Z if scale != "logit_t" else float(stdtrit(degrees, (1 + LEVEL) / 2)))
     if scale == "plain":
-        return AurocEstimate(value, variance, value - half, value + half)
-    low, high = expit(logit(value) + np.array([-1, 1]) * half / (value * (1 - value)))
-    return AurocEstimate(value, variance, float(low), float(high))
+        return AurocEstimate(value, variance, value - half, value + half, _two_sided((value - 0.5) / error, degrees))
+    slope = value * (1 - value)  # of A by its logit
+    low, high = expit(logit(value) + np.array([-1, 1]) * half / slope)
+    p = _two_sided(float(logit(value)) * slope / error, degrees)
+    return AurocEstimate(value, variance, float(low), float(high), p)
 
 
 def paired_test(first: Floats, second: Floats, positive: Flags, patient: npt.ArrayLike | None = None) -> PairedTest:
@@ -219,6 +225,11 @@ def paired_test(first: Floats, second: Floats, positive: Flags, patient: npt.Arr
     error = sqrt(float(found.covariance(contrast)[0, 0]))
     z = difference / error
     return PairedTest(difference, difference - Z * error, difference + Z * error, z, float(2 * ndtr(-abs(z))))
+
+
+def _two_sided(z: float, degrees: float) -> float:
+    """Of Student's t, which is normal for infinite degrees of freedom."""
+    return float(2 * stdtr(degrees, -abs(z)))
 
 
 def _deviations(scores: Floats, positive: Flags, owner: Indices) -> _Deviations:

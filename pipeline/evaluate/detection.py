@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from pipeline.evaluate.estimates import Estimates, Quantity, Statistic
-from pipeline.evaluate.groups import Scope
+from pipeline.evaluate.groups import Scope, share
 from pipeline.evaluate.metrics import sum_by_patient
 from pipeline.evaluate.one_versus_rest import MEASURES, one_versus_rest
 from pipeline.evaluate.predictions import Flags, Floats, Indices, PredictionTable
@@ -84,14 +84,11 @@ def detection_record(
     threshold: float,
     promise: Promise | None,
 ) -> None:
-    """Add to a scope's record its labels, its false alarms, and how common anomalies are."""
-    anomaly = record["classes"][table.classes[1]]
-    anomaly["prevalence"] = _share(table.abnormal[scope.class_rows[0]])
-    record["prevalence"] = _share(table.abnormal[scope.rows])
+    """Add to a scope's record its labels and its false alarms."""
     labels: dict[str, Any] = {}
     for finding in findings(table, scope.rows):
         counts = {"support": finding.support, "n": int(finding.rows.size), "threshold": threshold}
-        labels[finding.name] = counts | {"prevalence": _share(finding.positive)}
+        labels[finding.name] = counts | {"prevalence": share(finding.positive)}
         labels[finding.name] |= {m: found["labels", finding.name, m] for m in MEASURES}
         if finding.against:
             labels[finding.name]["against"] = finding.against
@@ -100,10 +97,6 @@ def detection_record(
     rate, by_patient = found["false_alarms",], found["false_alarms", "by_patient"]
     counts = {"n": int(normals.size), "n_patients": int(np.unique(table.patient_index[normals]).size)}
     record["false_alarms"] = rate | {"by_patient": by_patient} | counts | judge(by_patient, promise)
-
-
-def _share(flags: Flags) -> float:
-    return round(float(flags.mean()), 6)
 
 
 def _false_alarms(table: PredictionTable, rows: Indices, threshold: float) -> Statistic:

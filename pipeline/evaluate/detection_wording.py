@@ -103,6 +103,8 @@ def _details(metrics: Mapping[str, Any]) -> Iterator[str]:
         yield f"Over all sites, {percents(alarms['by_patient'])} of {alarms['n']} normal scans are called abnormal."
     for column, groups in metrics["groups"].items():
         for name, group in groups.items():
+            if "withheld" in group:
+                continue
             part = group["false_alarms"]["n"] < alarms["n"]  # all normals together are told already
             if column != "site" and part and group["false_alarms"]["promise"] == "broken":
                 rate = percents(group["false_alarms"]["by_patient"])

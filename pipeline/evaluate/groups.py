@@ -5,8 +5,13 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
+from pipeline.evaluate.estimates import null
 from pipeline.evaluate.predictions import Indices, PredictionTable
+
+SMALL = 10  # patients: the figures of a smaller group could tell of one of them, and say nothing of the group
+WITHHELD = f"withheld: fewer than {SMALL} patients, of whom one could be picked out"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,6 +55,47 @@ def _group(table: PredictionTable, rows: Indices) -> Scope:
         class_rows.append(np.concatenate([rows, others]))
         against.append(f"all {others.size} {side} rows of the whole table" if others.size else "")
     return Scope(rows, tuple(class_rows), tuple(against))
+
+
+def share(flags: npt.NDArray[Any]) -> float:
+    """Share of rows that are so, such as a prevalence; 6 decimals."""
+    return round(float(flags.mean()), 6)
+
+
+def withhold(record: Mapping[str, Any]) -> dict[str, Any]:
+    """A group's record without anything that its patients could be told from: its shape, reasons, and no number.
+
+    Counts and figures are null, `n_patients_shown` says "<10", and which labels are there is not told. What the totals
+    over all groups give away by subtraction stays.
+    """
+    return {**_emptied(record), "withheld": WITHHELD, "n_patients_shown": f"<{SMALL}"}
+
+
+def _emptied(record: Mapping[str, Any]) -> dict[str, Any]:
+    gone = ("against", "method", "resamples_left_out")
+    emptied = {key: _nothing(key, value) for key, value in record.items() if key not in gone}
+    return emptied | ({"promise_reason": WITHHELD} if "promise" in record else {})
+
+
+def _nothing(key: str, value: Any) -> Any:
+    if key.endswith("reason"):
+        return WITHHELD
+    if key == "definition":
+        return value
+    if isinstance(value, Mapping):
+        numbers = null(WITHHELD) if "value" in value else {}
+        return {} if key == "labels" else numbers | _emptied({k: v for k, v in value.items() if k not in numbers})
+    return [] if isinstance(value, list | tuple) else None
+
+
+def weakest_first(groups: Mapping[str, Any]) -> list[tuple[str, Any]]:
+    """Groups by ascending macro AUROC; those without one last."""
+
+    def place(item: tuple[str, Any]) -> tuple[bool, float]:
+        auroc = item[1]["macro"]["auroc"]["value"]
+        return auroc is None, auroc or 0.0
+
+    return sorted(groups.items(), key=place)
 
 
 def worst_group(groups: Mapping[str, Mapping[str, Mapping[str, Any]]]) -> dict[str, Any]:

@@ -6,9 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.evaluate.closed_form import add_closed_forms
 from pipeline.evaluate.detection import detection_record, detection_statistics
 from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
-from pipeline.evaluate.groups import Scope, group_scopes, whole, worst_group
+from pipeline.evaluate.groups import SMALL, Scope, group_scopes, share, whole, withhold, worst_group
 from pipeline.evaluate.intervals import LEVEL
 from pipeline.evaluate.one_versus_rest import MEASURES, one_versus_rest, with_macro
 from pipeline.evaluate.overall import (
@@ -64,16 +65,18 @@ def measure(
         if table.task == "one_class":
             detection_record(record, table, scope, numbers, anomaly_threshold, promise)
         if key:
-            groups[key[0]][key[1]] = record
+            groups[key[0]][key[1]] = withhold(record) if record["n_patients"] < SMALL else record
         else:
             metrics = record
     for stage, probability in (("before", table.uncalibrated), ("after", table.probability)):
         curve = [] if table.task == "one_class" else reliability_curve(claims(table, probability))
         metrics["calibration"].setdefault("curve", {})[stage] = curve
+    closed = add_closed_forms(table, metrics["classes"])
     rest = list(found)
     anomaly = {name[-1]: number for name, number in rest[0].items()}
     support = {"support": int(table.abnormal.sum()), "n": table.n, "threshold": anomaly_threshold}
     interval = {"method": METHOD, "resamples": resamples, "unit": "patient", "level": LEVEL, "seed": seed}
+    interval |= closed
     return {
         "task": table.task,
         **metrics,
@@ -127,10 +130,11 @@ def _anomaly(table: PredictionTable, threshold: float) -> Statistic:
 def _record(table: PredictionTable, scope: Scope, thresholds: Mapping[str, float], found: Estimates) -> dict[str, Any]:
     """The numbers of one scope in the shape of metrics.json."""
     classes: dict[str, Any] = {}
-    for c, against in zip(table.measured, scope.against, strict=True):
+    for c, measured, against in zip(table.measured, scope.class_rows, scope.against, strict=True):
         name = table.classes[c]
         counts = {"support": int(table.truth[scope.rows, c].sum()), "n": int(scope.rows.size)}
-        classes[name] = counts | {"threshold": thresholds.get(name)}
+        prevalence = share(table.truth[measured, c])
+        classes[name] = counts | {"prevalence": prevalence, "threshold": thresholds.get(name)}
         classes[name] |= {metric: found["classes", name, metric] for metric in MEASURES}
         if against:
             classes[name]["against"] = against
@@ -142,6 +146,7 @@ def _record(table: PredictionTable, scope: Scope, thresholds: Mapping[str, float
     record: dict[str, Any] = {
         "n": int(scope.rows.size),
         "n_patients": int(np.unique(table.patient_index[scope.rows]).size),
+        "prevalence": share(table.abnormal[scope.rows]),
         "classes": classes,
         "macro": macro | {"classes": counted},
         "accuracy": found["accuracy",] | {"definition": ACCURACY[table.task]},

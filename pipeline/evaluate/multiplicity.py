@@ -2,6 +2,15 @@
 
 from collections.abc import Sequence
 
+from pipeline.evaluate.predictions import PredictionTable
+
+
+def questions(table: PredictionTable) -> list[str]:
+    """Classes that are questions of their own: where there are but two, one is the other's mirror image."""
+    if table.task == "multiclass" and len(table.classes) == 2:
+        return [table.classes[1]]
+    return [table.classes[c] for c in table.measured]
+
 
 def holm(p_values: Sequence[float | None]) -> list[float | None]:
     """Holm's adjusted p-values, which keep the chance of any false rejection at the level that a single p would.

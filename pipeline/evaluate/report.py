@@ -6,14 +6,15 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluate.closed_form import SHARES
 from pipeline.evaluate.detection_page import detection_page
 from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
+from pipeline.evaluate.groups import weakest_first
 from pipeline.evaluate.ladder_plot import rung_intervals
-from pipeline.evaluate.metrics import METRICS
+from pipeline.evaluate.one_versus_rest import MEASURES
 from pipeline.evaluate.pages import pages
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
 from pipeline.evaluate.predictions import PredictionTable
-from pipeline.evaluate.ranking import AT_SPECIFICITY
 from pipeline.evaluate.wording import Verdict, gaps, pretraining_sentence, say, validation_verdict
 from pipeline.workspace import safe_cell, whole_file
 
@@ -162,19 +163,9 @@ def _reliability(metrics: Mapping[str, Any]) -> Plot | None:
     return reliability(curve) if curve["after"] else None
 
 
-def _weakest_first(groups: Mapping[str, Any]) -> list[tuple[str, Any]]:
-    """Groups by ascending macro AUROC; those without one last."""
-
-    def place(item: tuple[str, Any]) -> tuple[bool, float]:
-        auroc = item[1]["macro"]["auroc"]["value"]
-        return auroc is None, auroc or 0.0
-
-    return sorted(groups.items(), key=place)
-
-
 def _write(path: Path, template: str, context: ReportContext, **values: Any) -> None:
     environment = pages()
-    environment.filters["weakest_first"] = _weakest_first
+    environment.filters["weakest_first"] = weakest_first
     words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence, "disclaimer": DISCLAIMER}
     page = environment.get_template(template).render(**{"context": context, **words, **values})
     with whole_file(path) as file:
@@ -184,18 +175,31 @@ def _write(path: Path, template: str, context: ReportContext, **values: Any) -> 
 def per_class_rows(metrics: Mapping[str, Any]) -> list[dict[str, str]]:
     """One row for each class: support, threshold, then each metric with its limits; 4 decimals, empty for null.
 
-    For `one_class` that is the anomaly, then each label against all normals, with one metric more.
+    Then prevalence, DeLong's limits of AUROC with p, as it is and adjusted, and Wilson's limits of the shares. For
+    `one_class` the rows are the anomaly, then each label against all normals, for which the latter are empty.
     """
     rows = []
-    names = (*METRICS, AT_SPECIFICITY) if metrics["task"] == "one_class" else METRICS
     for name, record in (*metrics["classes"].items(), *metrics.get("labels", {}).items()):
         row = {"class": safe_cell(name), "support": str(record["support"]), "threshold": _four(record["threshold"])}
-        for metric in names:
-            number = record[metric]
-            row |= {metric: _four(number["value"])}
-            row |= {f"{metric}_{side}": _four(number[side]) for side in ("low", "high")}
-        rows.append(row)
+        for metric in MEASURES:
+            row |= {metric: _four(record[metric]["value"])} | _sides(metric, record[metric])
+        rows.append(row | {"prevalence": _four(record["prevalence"])} | _by_formula(record))
     return rows
+
+
+def _sides(name: str, number: Mapping[str, Any]) -> dict[str, str]:
+    return {f"{name}_{side}": _four(number.get(side)) for side in ("low", "high")}
+
+
+def _by_formula(record: Mapping[str, Any]) -> dict[str, str]:
+    delong: Mapping[str, Any] = record.get("auroc_delong", {})
+    row = _sides("auroc_delong", delong)
+    for name, key in (("auroc_p", "p_value"), ("auroc_p_adjusted", "adjusted")):
+        p = delong.get(key)
+        row[name] = "" if p is None else f"{p:.3g}"
+    for share in SHARES:
+        row |= _sides(f"{share}_wilson", record.get("wilson", {}).get(share, {}))
+    return row
 
 
 def write_per_class_csv(path: Path, metrics: Mapping[str, Any]) -> None:

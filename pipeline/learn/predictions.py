@@ -10,6 +10,7 @@ from torch import Tensor
 from models.classifier import SliceBagClassifier
 from pipeline.config import Task
 from pipeline.errors import CohortError
+from pipeline.evaluate.group_columns import group_columns
 from pipeline.evaluate.predictions import Flags, Floats, PredictionTable
 from pipeline.learn.features import extract
 from pipeline.learn.objective import anomaly_score, probabilities
@@ -123,20 +124,5 @@ def detection_table(
     )
 
 
-def _groups(cases: Sequence[Case], most: int = 20) -> dict[str, tuple[str, ...]]:
-    """Columns of labels.csv that divide the cases into 2 to `most` groups (`site` also when it is one).
-
-    Values that stand for a single patient are put together as `(other)`: such a value may be a name, and reports
-    show the names of groups.
-    """
-    names = dict.fromkeys(name for case in cases for name, _ in case.columns)
-    table: dict[str, tuple[str, ...]] = {}
-    for name in names:
-        values = [dict(case.columns).get(name, "") or "(empty)" for case in cases]
-        patients: dict[str, set[str]] = {}
-        for value, case in zip(values, cases, strict=True):
-            patients.setdefault(value, set()).add(case.patient)
-        shown = tuple(value if len(patients[value]) > 1 else "(other)" for value in values)
-        if 1 < len(set(shown)) <= most or (name == "site" and set(shown) != {"(empty)"}):
-            table[name] = shown
-    return table
+def _groups(cases: Sequence[Case]) -> dict[str, tuple[str, ...]]:
+    return group_columns([dict(case.columns) for case in cases], [case.patient for case in cases])

@@ -11,7 +11,7 @@ from pipeline.evaluate.delong import AurocEstimate, PairedTest, auroc_interval, 
 from pipeline.evaluate.estimates import DECIMALS, Quantity, Statistic, estimate
 from pipeline.evaluate.intervals import LEVEL
 from pipeline.evaluate.metrics import count_cells, count_metrics, sum_by_patient
-from pipeline.evaluate.multiplicity import holm
+from pipeline.evaluate.multiplicity import holm, questions
 from pipeline.evaluate.overall import ACCURACY, right_rows
 from pipeline.evaluate.predictions import Flags, Floats, PredictionTable
 from pipeline.evaluate.ranking import rank_scores, ranking_areas
@@ -53,7 +53,7 @@ def measure_pair(pair: Pair, *, resamples: int = RESAMPLES, seed: int = 0) -> di
         "n": table.n,
         "n_patients": patients,
         "classes": classes,
-        "tested": [name for name in _family(table) if classes[name]["auroc"]["p_value"] is not None],
+        "tested": [name for name in questions(table) if classes[name]["auroc"]["p_value"] is not None],
         "macro": {"auroc": _one_question(table, classes) or macro["auroc"]},
         "accuracy": accuracy["accuracy"] | {"definition": ACCURACY[table.task]},
         "decision": calls[-1]["decision"] if table.task != "one_class" else calls[0][table.classes[1]],
@@ -99,22 +99,15 @@ def _limits(value: float | None, low: float | None, high: float | None, reason: 
     return record
 
 
-def _family(table: PredictionTable) -> list[str]:
-    """Classes that are questions of their own: where there are but two, one is the other's mirror image."""
-    if table.task == "multiclass" and len(table.classes) == 2:
-        return [table.classes[1]]
-    return [table.classes[c] for c in table.measured]
-
-
 def _one_question(table: PredictionTable, classes: Mapping[str, Any]) -> dict[str, Any] | None:
     """Where the mean is over one question, its own numbers: a second interval of the same could say another thing."""
-    family = _family(table)
+    family = questions(table)
     return {side: classes[family[0]]["auroc"][side] for side in SIDES} if len(family) == 1 else None
 
 
 def _adjust(table: PredictionTable, classes: Mapping[str, Any]) -> None:
     """Add Holm's adjusted p over the questions asked."""
-    family = _family(table)
+    family = questions(table)
     for name, adjusted in zip(family, holm([classes[name]["auroc"]["p_value"] for name in family]), strict=True):
         classes[name]["auroc"]["adjusted"] = adjusted
     for name in set(classes) - set(family):

@@ -2,7 +2,7 @@ import confidenceinterval
 import numpy as np
 import pytest
 from confidenceinterval.delong import fastDeLong_no_weights
-from scipy.stats import norm
+from scipy.stats import norm, t
 from sklearn.metrics import roc_auc_score
 
 from pipeline.errors import CohortError
@@ -170,3 +170,26 @@ def test_a_covariance_that_cannot_be_told_is_refused():
         auroc_covariance(scores, np.ones_like(positive))
     with pytest.raises(CohortError, match="a single patient"):
         auroc_covariance(scores, positive, np.zeros(80))
+
+
+@pytest.mark.parametrize("scale", ["plain", "logit", "logit_t"])
+def test_p_value_is_below_one_in_twenty_where_the_interval_leaves_chance_out(scale):
+    seen = set()
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        positive = np.arange(40) < 15
+        found = auroc_interval(rng.normal(size=40) + 0.6 * positive, positive, rng.integers(0, 30, 40), scale=scale)
+        outside = not found.low <= 0.5 <= found.high
+        assert (found.p_value < 0.05) == outside
+        seen.add(outside)
+    assert seen == {True, False}
+
+
+def test_p_value_by_hand():
+    """AUROC 3/4, variance 1/12: z = 0.25 sqrt(12) = 0.866; on the logit scale ln 3 * 3/16 * sqrt(12) = 0.7136."""
+    score, positive = np.array([3.0, 2, 1, 2, 0]), np.array([1, 1, 1, 0, 0]) == 1
+    assert auroc_interval(score, positive, scale="plain").p_value == pytest.approx(2 * norm.sf(0.25 * 12**0.5))
+    z = np.log(3) * 3 / 16 * 12**0.5
+    assert auroc_interval(score, positive, scale="logit").p_value == pytest.approx(2 * norm.sf(z))
+    assert auroc_interval(score, positive).p_value == pytest.approx(2 * t.sf(z, 1))
+    assert auroc_interval(score, np.ones(5, bool)).p_value is None

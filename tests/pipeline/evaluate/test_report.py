@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from pipeline.evaluate.measure import measure
+from pipeline.evaluate.promise import Promise
 from pipeline.evaluate.report import (
     DISCLAIMER,
     EpochRow,
@@ -14,6 +15,7 @@ from pipeline.evaluate.report import (
     write_per_class_csv,
     write_validation_report,
 )
+from tests.pipeline.evaluate.detections import make_detections
 
 EVIL = "<script>alert(1)</script>"
 CONTEXT = ReportContext(
@@ -131,3 +133,38 @@ def test_per_class_csv_has_a_row_a_class_and_four_decimals(table, tmp_path):
 
 def test_where_shortcuts_were_not_looked_for_the_report_says_so(page):
     assert "Shortcuts were not looked for; <code>scanshift validate --shortcuts</code> does." in page
+
+
+def test_details_of_each_class_are_in_the_page(page, measured):
+    metrics = measured[1]
+    record = metrics["classes"]["viral"]
+    for number in (record["specificity_at_95_sensitivity"]["value"], record["auroc_delong"]["low"]):
+        assert f"{number:.3f}" in page
+    assert f"{100 * record['prevalence']:.1f} %" in page
+    share = record["wilson"]["specificity"]
+    assert f"{share['low']:.3f} – {share['high']:.3f}" in page
+
+
+@pytest.mark.parametrize("task", ["multiclass", "one_class"])
+def test_a_small_group_is_shown_as_fewer_than_ten_without_figures(table, tmp_path, task):
+    site = np.where(np.arange(300) < 14, "hamlet", "town")
+    people = tuple(f"p{n // 2}" for n in range(300))
+    make = make_detections if task == "one_class" else table
+    t = make(300, patient=people, groups={"site": tuple(site)})
+    metrics = measure(t, {"anomaly": 0.95}, 0.95, resamples=20, promise=Promise(0.05))
+    write_validation_report(tmp_path / "r.html", metrics, t, CONTEXT)
+    rows = re.findall(r"<tr>(?:(?!</tr>).)*hamlet(?:(?!</tr>).)*</tr>", (tmp_path / "r.html").read_text(), re.DOTALL)
+    assert rows
+    for row in rows:
+        shown = re.sub(r"<[^>]*>", " ", row).replace("&lt;10", "")
+        assert not re.search(r"\d", shown.replace("fewer than 10", ""))
+    assert any("&lt;10" in row for row in rows)
+
+
+def test_per_class_csv_has_what_has_a_formula_after_the_metrics(measured):
+    row, record = per_class_rows(measured[1])[2], measured[1]["classes"]["viral"]
+    assert row["prevalence"] == f"{record['prevalence']:.4f}"
+    assert row["auroc_delong_low"] == f"{record['auroc_delong']['low']:.4f}"
+    assert float(row["auroc_p_adjusted"]) == pytest.approx(record["auroc_delong"]["adjusted"], rel=0.01)
+    assert row["npv_wilson_high"] == f"{record['wilson']['npv']['high']:.4f}"
+    assert row["sensitivity_at_90_specificity"] == f"{record['sensitivity_at_90_specificity']['value']:.4f}"
