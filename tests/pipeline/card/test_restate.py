@@ -63,6 +63,8 @@ def test_what_no_threshold_touches_stays_and_nothing_of_the_old_policy_does(chan
     before, after = read_facts(parent).metrics, read_facts(made.bundle).metrics
     for name, row in before["classes"].items():
         assert after["classes"][name]["auroc"] == row["auroc"]
+        assert "wilson" in row
+        assert "wilson" not in after["classes"][name]
     assert after["calibration"] == before["calibration"]
     for group in after["groups"]["site"].values():
         assert group["macro"]["sensitivity"]["value"] is None
