@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import check, compare_command, models_command, pacs, shift_command, tools
+from flows import check, compare_command, doctor_command, models_command, pacs, shift_command, tools
 from flows.bundle_option import bundle_folder, bundle_name
 from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
@@ -246,6 +246,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "backbones": tools.backbones,
     "weights": tools.weights,
     "models": models_command.models,
+    "doctor": doctor_command.doctor,
     "demo": demo,
     "workspace": tools.workspace,
 }
