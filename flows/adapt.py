@@ -8,11 +8,13 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import publish_classes
 from flows.progress import make_watch
+from flows.register import register
 from flows.request import read_request
 from flows.seal import sealed
 from pipeline.config import make_config
 from pipeline.learn.adapt import adapt
 from pipeline.learn.plan import make_plan
+from pipeline.registry.take_in import note_adapted
 
 
 def run_adapt(request: str) -> dict[str, Any]:
@@ -23,9 +25,11 @@ def run_adapt(request: str) -> dict[str, Any]:
     for note in plan.cohort.notes:
         watch.note(f"note: {note}")
     result = adapt(plan, asked.space, Path(asked.bundle), Path(asked.run), watch)
+    registered = register(watch, note_adapted, asked.space, result.bundle, result.result)
     return {
         "bundle": str(result.bundle),
         "digest": result.digest,
+        "registered": registered,
         "report": str(result.report),
         "result": str(result.result),
         "verdict": result.verdict,

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from pathlib import Path
 
+from flows.doctor_options import add_arguments as doctor_arguments
 from flows.models_options import add_arguments as models_arguments
 from flows.pacs_options import add_pacs
 from flows.shift_options import add_arguments as shift_arguments
@@ -125,7 +126,9 @@ def build_parser() -> argparse.ArgumentParser:
     weights.add_argument("action", choices=["list", "check", "add"])
     weights.add_argument("file", nargs="?", type=Path, metavar="FILE", help="for add: a file with torchvision's name")
 
-    models_arguments(add("models", "what is done with bundles: set-policy"))
+    models_arguments(add("models", "bundles: what was measured, who approved which; another decision policy"))
+
+    doctor_arguments(add("doctor", "what works on this machine, and whether a run stays silent"))
 
     demo = add("demo", "the whole loop on the sample data")
     demo.add_argument("-o", "--out", type=Path, default=Path("demo_out"), metavar="OUT")
@@ -158,7 +161,9 @@ def _workspace(command: argparse.ArgumentParser, *, required: bool) -> None:
 def _scoring(command: argparse.ArgumentParser) -> None:
     command.add_argument("folder", type=Path, metavar="FOLDER")
     _archives(command)
-    command.add_argument("--bundle", type=Path, required=True, metavar="BUNDLE")
+    command.add_argument(
+        "--bundle", type=Path, required=True, metavar="BUNDLE", help="a folder; or approved:NAME, with -w WORKSPACE"
+    )
     command.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     _workspace(command, required=False)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")

@@ -7,7 +7,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-from flows import check, compare_command, models_command, pacs, shift_command, tools
+from flows import check, compare_command, doctor_command, models_command, pacs, shift_command, tools
+from flows.bundle_option import bundle_folder, bundle_name
 from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
@@ -136,6 +137,7 @@ def score_request(options: argparse.Namespace) -> Request:
 
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
+    bundle = bundle_name(options)
     require_writable(options.out)
     if options.dicom_results:
         require_writable(options.out / RESULTS)
@@ -145,7 +147,7 @@ def score_request(options: argparse.Namespace) -> Request:
         workspace=str(space.root.absolute()),
         run=str(space.run_folder("score").absolute()),
         sources=(str(options.folder.absolute()),),
-        bundle=str(options.bundle.absolute()),
+        bundle=bundle,
         out=str(options.out.absolute()),
         options={
             "device": options.device,
@@ -183,7 +185,7 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
         there = space if space.root.exists() else Workspace(Path(scratch)).open()
         plan = plan_scores(
             options.folder,
-            options.bundle,
+            bundle_folder(options),
             there,
             device=options.device,
             watch=make_watch(options.json),
@@ -194,6 +196,7 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
 
 def _keep(request: Request) -> None:
     """Write scores.csv with what was done before an interruption."""
+    from pipeline.registry.approved import chosen_bundle
     from pipeline.score.folder import PLAN, finish
     from pipeline.watch import Watch
 
@@ -202,7 +205,7 @@ def _keep(request: Request) -> None:
         finish(
             run_folder,
             request.space,
-            Path(request.bundle),
+            chosen_bundle(request.bundle, run_folder),
             Path(request.out),
             device=request.options["device"],
             heatmaps=False,
@@ -243,6 +246,7 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "backbones": tools.backbones,
     "weights": tools.weights,
     "models": models_command.models,
+    "doctor": doctor_command.doctor,
     "demo": demo,
     "workspace": tools.workspace,
 }

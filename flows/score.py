@@ -11,6 +11,7 @@ from flows.artifacts import publish_counts
 from flows.progress import make_watch
 from flows.request import read_request
 from flows.seal import SealedError, sealed
+from pipeline.registry.approved import choose_bundle, chosen_bundle
 from pipeline.score.folder import finish, plan_scores, score_shard, shard_size, sole_run, write_plan
 
 
@@ -28,7 +29,8 @@ def run_find(request: str) -> list[str]:
     watch = make_watch(run=Path(asked.run))
     device = asked.options["device"]
     folder, archives = Path(asked.sources[0]), bool(asked.options.get("archives"))
-    plan = plan_scores(folder, Path(asked.bundle), asked.space, device=device, watch=watch, archives=archives)
+    bundle = choose_bundle(asked.space, asked.bundle, Path(asked.run), watch)
+    plan = plan_scores(folder, bundle, asked.space, device=device, watch=watch, archives=archives)
     watch.note(", ".join(f"{count} {what}" for what, count in plan.counts().items()))
     return [str(path) for path in write_plan(plan, Path(asked.run))]
 
@@ -38,7 +40,8 @@ def run_shard(request: str, shard: str) -> dict[str, int]:
     asked = read_request(request)
     ledger = asked.space.root / "ledger.jsonl"
     bar = make_watch(run=Path(asked.run)).bar(f"scoring {Path(shard).stem}", shard_size(Path(shard)))
-    return score_shard(Path(shard), Path(asked.bundle), ledger, asked.options["device"], bar)
+    bundle = chosen_bundle(asked.bundle, Path(asked.run))
+    return score_shard(Path(shard), bundle, ledger, asked.options["device"], bar)
 
 
 def run_finish(request: str) -> dict[str, Any]:
@@ -47,7 +50,7 @@ def run_finish(request: str) -> dict[str, Any]:
     return finish(
         Path(asked.run),
         asked.space,
-        Path(asked.bundle),
+        chosen_bundle(asked.bundle, Path(asked.run)),
         Path(asked.out),
         device=asked.options["device"],
         heatmaps=asked.options["heatmaps"],

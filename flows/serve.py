@@ -72,6 +72,13 @@ def make_schedule(cron: str, timezone: str) -> "CronSchedule":
         raise ConfigError(f"schedule {cron!r} in {timezone!r}: not understood") from error
 
 
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
 def start_server(port: int) -> subprocess.Popen[bytes]:
     """Start `prefect server start` on loopback, wait until it answers, and point this process at it.
 

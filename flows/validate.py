@@ -8,25 +8,26 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import publish_classes
 from flows.progress import make_watch
+from flows.register import register
 from flows.request import read_request
 from flows.seal import sealed
 from pipeline.evaluate.report import per_class_rows
 from pipeline.evaluate.validate import validate
+from pipeline.registry.take_in import note_validated
 from pipeline.shortcuts.wording import found_sentences
 
 
 def run_validate(request: str) -> dict[str, Any]:
     """Validate as the request says, and return the headline."""
     asked = read_request(request)
+    watch = make_watch(run=Path(asked.run))
+    bundle, labels = Path(asked.bundle), Path(asked.sources[0])
     result = validate(
-        Path(asked.bundle),
-        Path(asked.sources[0]),
-        asked.space,
-        Path(asked.out),
-        make_watch(run=Path(asked.run)),
-        shortcuts=bool(asked.options.get("shortcuts")),
+        bundle, labels, asked.space, Path(asked.out), watch, shortcuts=bool(asked.options.get("shortcuts"))
     )
+    registered = register(watch, note_validated, asked.space, bundle, labels, result.metrics)
     return {
+        "registered": registered,
         "out": str(result.out),
         "report": str(result.out / "report.html"),
         "n": result.metrics["n"],

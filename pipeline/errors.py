@@ -121,6 +121,10 @@ class CatalogError(PipelineError, ConnectionError):
     """A catalogue whose database cannot be reached."""
 
 
+class RegistryError(PipelineError, LookupError):
+    """A bundle that the model registry does not know, or that no longer lies where it says."""
+
+
 class PacsError(PipelineError, ConnectionError):
     """A PACS that cannot be reached, or whose answer cannot be used.
 

@@ -3,23 +3,19 @@
 import hashlib
 import json
 import os
-import sqlite3
-import time
 import uuid
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
 
-from pipeline.ingest.catalog_server import open_engine, reading, storable, writing
+from pipeline.ingest.catalog_open import open_tables
+from pipeline.ingest.catalog_server import reading, storable, writing
 from pipeline.ingest.catalog_tables import METADATA, file_table, locator_table, series_table
 from pipeline.ingest.facts import FACTS_VERSION, FileFacts, facts_from_json
 from pipeline.scan import SeriesRef
-from pipeline.workspace import PRIVATE
 
-BUSY_SECONDS = 60
 CHUNK = 400  # SQLite takes at most 999 parameters in old builds
 
 
@@ -34,16 +30,7 @@ class Catalog:
     """
 
     def __init__(self, url: str) -> None:
-        self._engine = open_engine(url)
-        if self._engine.dialect.name == "sqlite":
-            _make_private(self._engine.url.database)
-            sa.event.listen(self._engine, "connect", _set_up_sqlite)
-            sa.event.listen(self._engine, "begin", _begin_immediate)
-        with writing(self._engine, "cannot be opened") as connection:
-            METADATA.create_all(connection)
-            for table in METADATA.sorted_tables:
-                for index in table.indexes:  # tables that an older version made may lack some
-                    index.create(connection, checkfirst=True)
+        self._engine = open_tables(url, METADATA)
 
     def close(self) -> None:
         """Give back the database connections."""
@@ -118,40 +105,6 @@ class Catalog:
         query = sa.select(series_table.c.status, sa.func.count()).group_by(series_table.c.status)
         with reading(self._engine) as connection:
             return {status: int(count) for status, count in connection.execute(query)}
-
-
-def _make_private(database: str | None) -> None:
-    """Make an SQLite file before SQLite does, so that it never has another mode; its side files inherit it."""
-    if not database or database == ":memory:":
-        return
-    path = Path(database)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    os.close(os.open(path, os.O_CREAT | os.O_RDWR, PRIVATE))
-    path.chmod(PRIVATE)
-
-
-def _set_up_sqlite(connection: Any, _record: Any) -> None:
-    connection.isolation_level = None  # SQLAlchemy says BEGIN, below
-    cursor = connection.cursor()
-    cursor.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
-    cursor.execute("PRAGMA foreign_keys = ON")
-    _use_wal(cursor)
-    cursor.close()
-
-
-def _use_wal(cursor: Any) -> None:
-    """Switch to WAL; SQLite does not wait for the lock that the first switch needs."""
-    for _ in range(BUSY_SECONDS * 20):
-        try:
-            cursor.execute("PRAGMA journal_mode = WAL")
-            return
-        except sqlite3.OperationalError:
-            time.sleep(0.05)
-
-
-def _begin_immediate(connection: sa.Connection) -> None:
-    """Take the write lock at once: a transaction that reads first could not wait for it later."""
-    connection.exec_driver_sql("BEGIN IMMEDIATE")
 
 
 def _keyed(refs: Sequence[SeriesRef]) -> dict[str, SeriesRef]:
