@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.evaluate.clinical import Asked, Clinical
 from pipeline.evaluate.detection import detection_record, detection_statistics
 from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
 from pipeline.evaluate.groups import Scope, group_scopes, whole, worst_group
@@ -32,6 +33,7 @@ def measure(
     anomaly_threshold: float,
     *,
     promise: Promise | None = None,
+    asked: Asked | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def measure(
         thresholds: Class name to the probability from which it is called.
         anomaly_threshold: Anomaly score from which a scan is called abnormal.
         promise: What the policy says of the false-alarm rate, for `one_class`; None where it says nothing.
+        asked: What else is wanted: the policy held against these scans, PPV and NPV at another prevalence.
         resamples: Bootstrap resamples of the patients, shared by all numbers.
         seed: Seed of the resamples.
     """
@@ -56,7 +59,10 @@ def measure(
     statistics.append(_anomaly(table, anomaly_threshold))
     if table.random_probability is not None:
         statistics.append(worth_of_pretraining(table, table.random_probability))
-    found = iter(estimate(statistics, patients=patients, rows=table.n, resamples=resamples, seed=seed))
+    clinical = Clinical(table, scopes, thresholds, anomaly_threshold, asked or Asked())
+    everything = [*statistics, *clinical.statistics]
+    results = estimate(everything, patients=patients, rows=table.n, resamples=resamples, seed=seed)
+    found = iter(results[: len(statistics)])
 
     groups: dict[str, dict[str, Any]] = {column: {} for column in table.groups}
     for (key, scope), several in zip(scopes.items(), of_scopes, strict=True):
@@ -75,7 +81,7 @@ def measure(
     anomaly = {name[-1]: number for name, number in rest[0].items()}
     support = {"support": int(table.abnormal.sum()), "n": table.n, "threshold": anomaly_threshold}
     interval = {"method": METHOD, "resamples": resamples, "unit": "patient", "level": LEVEL, "seed": seed}
-    return {
+    metrics = {
         "task": table.task,
         **metrics,
         "groups": groups,
@@ -86,6 +92,8 @@ def measure(
         "disagreement": _disagreement(table, anomaly_threshold),
         "interval": interval,
     }
+    clinical.add(metrics, results[len(statistics) :])
+    return metrics
 
 
 def _statistics(
