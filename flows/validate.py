@@ -10,6 +10,8 @@ from flows.artifacts import publish_classes
 from flows.progress import make_watch
 from flows.request import read_request
 from flows.seal import sealed
+from pipeline.evaluate.policy_wording import policy_sentences
+from pipeline.evaluate.prevalence import at_prevalence
 from pipeline.evaluate.report import per_class_rows
 from pipeline.evaluate.validate import validate
 from pipeline.shortcuts.wording import found_sentences
@@ -25,6 +27,7 @@ def run_validate(request: str) -> dict[str, Any]:
         Path(asked.out),
         make_watch(run=Path(asked.run)),
         shortcuts=bool(asked.options.get("shortcuts")),
+        prevalence=asked.options.get("prevalence"),
     )
     return {
         "out": str(result.out),
@@ -34,6 +37,8 @@ def run_validate(request: str) -> dict[str, Any]:
         "auroc": result.metrics["macro"]["auroc"],
         "accuracy": result.metrics["accuracy"],
         "left_out": len(result.left_out),
+        "policy": policy_sentences(result.metrics.get("policy")),
+        "at_prevalence": at_prevalence(result.metrics),
         "shortcuts": found_sentences(result.metrics.get("shortcuts")),
         "classes": per_class_rows(result.metrics),
     }

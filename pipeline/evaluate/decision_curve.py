@@ -104,7 +104,7 @@ def decision_record(table: PredictionTable, found: Estimates) -> dict[str, Any]:
         }
         if not positive.any():
             classes[name]["reason"] = "no positive rows"
-    record: dict[str, Any] = {"thresholds": list(CURVE), "classes": classes}
+    record: dict[str, Any] = {"thresholds": list(CURVE), "at": list(AT), "classes": classes}
     return record if classes else record | {"classes": None, "reason": NO_PROBABILITY}
 
 

@@ -119,3 +119,9 @@ def prevalence_record(name: str, prevalence: float, class_record: Mapping[str, A
             number["method"] = BY_LIMITS
         record[metric] = number
     return record
+
+
+def at_prevalence(metrics: Mapping[str, Any]) -> dict[str, Any]:
+    """Class to `{prevalence, ppv, npv}` of those that were asked for; `anomaly` is the decision, or the class."""
+    records = {DECISION: metrics["anomaly"], **metrics["classes"]}
+    return {name: record["at_prevalence"] for name, record in records.items() if "at_prevalence" in record}
