@@ -73,9 +73,7 @@ def _sums(called: Flags, abnormal: Flags, patient: Indices, patients: int) -> sp
     return sparse.csr_array(np.vstack([cells, share, normals > 0]))
 
 
-def scope_record(
-    table: PredictionTable, rows: Indices, found: Estimates, rule: Policy
-) -> dict[str, Any]:  # fmt: skip
+def scope_record(table: PredictionTable, rows: Indices, found: Estimates, rule: Policy) -> dict[str, Any]:
     """The figures of some rows, and whether the policy's promise is kept there."""
     abnormal, patient = table.abnormal[rows], table.patient_index[rows]
     sides: dict[str, Flags] = {"abnormal": abnormal, "normal": ~abnormal}

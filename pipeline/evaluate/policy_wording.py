@@ -33,9 +33,8 @@ def policy_sentences(policy: Mapping[str, Any] | None) -> list[str]:
         "open": "agrees with these scans, without proof",
         None: f"cannot be judged on these scans ({test.get('promise_reason')})",
     }[test["promise"]]
-    before = next((a["value"] for a in policy["validation"] if a["name"] == figure), None)
-    chosen = f"; {before:.3f} on those that chose the threshold" if before is not None else ""
-    sentences = [f"{name} {words}: {FIGURES[figure]} {say(test[figure])}{chosen}."]
+    other = next(each for each in FIGURES if each != figure)
+    sentences = [f"{name} {words}: {_beside(policy, figure)}. {_upper(_beside(policy, other))}."]
     for column, groups in policy["groups"].items():
         for value, group in groups.items():
             part = group[OF[figure]]["scans"] < test[OF[figure]]["scans"]  # all of them together are told already
@@ -43,6 +42,13 @@ def policy_sentences(policy: Mapping[str, Any] | None) -> list[str]:
                 where = f"where {column} is {value or '(empty)'}"
                 sentences.append(f"The policy {policy['rule']} does not hold {where}: {say(group[figure])}.")
     return sentences
+
+
+def _beside(policy: Mapping[str, Any], figure: str) -> str:
+    """A figure, and what it was on the scans that chose the threshold."""
+    before = next((a["value"] for a in policy["validation"] if a["name"] == figure), None)
+    chosen = f"; {before:.3f} on those that chose the threshold" if before is not None else ""
+    return f"{FIGURES[figure]} {say(policy['test'][figure])}{chosen}"
 
 
 def _upper(text: str) -> str:
