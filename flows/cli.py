@@ -10,6 +10,7 @@ from flows.doctor_options import add_arguments as doctor_arguments
 from flows.models_options import add_arguments as models_arguments
 from flows.pacs_options import add_pacs
 from flows.shift_options import add_arguments as shift_arguments
+from flows.validate_options import class_share
 
 EPILOG = (
     "For research use only; not a medical device. "
@@ -92,6 +93,14 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument("-o", "--out", type=Path, required=True, metavar="OUT")
     validate.add_argument(
         "--shortcuts", action="store_true", help="look whether it knows the site, or a marker at the border, instead"
+    )
+    validate.add_argument(
+        "--prevalence",
+        action="append",
+        type=class_share,
+        default=[],
+        metavar="CLASS=SHARE",
+        help="PPV and NPV where this share of scans has the class; repeatable; `anomaly` names the decision",
     )
 
     compare = add("compare", "two validations of the same scans, paired: which model is better, class by class")

@@ -15,6 +15,7 @@ from flows.progress import make_watch
 from flows.request import Request
 from flows.run import run_flow
 from flows.tools import count_line
+from flows.validate_options import by_class
 from models.errors import ModelError
 from pipeline.config import load_config
 from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
@@ -110,17 +111,26 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
         sources=(str(options.labels.absolute()),),
         bundle=str(options.bundle.absolute()),
         out=str(options.out.absolute()),
-        options={"shortcuts": options.shortcuts},
+        options={"shortcuts": options.shortcuts, "prevalence": by_class(options.prevalence)},
     )
     result = run_flow("flows.validate", "validate_flow", request)
     result["lines"] = [
         f"macro AUROC: {_figure(result['auroc'])}",
         f"accuracy: {_figure(result['accuracy'])}",
+        *(f"policy: {sentence}" for sentence in result["policy"]),
+        *(
+            f"{name} at a prevalence of {p['prevalence']:g}: {_values(p)}"
+            for name, p in result["at_prevalence"].items()
+        ),
         *(f"shortcut: {sentence}" for sentence in result["shortcuts"]),
         f"report: {result['report']}",
         f"{result['n']} scans of {result['n_patients']} patients measured, {result['left_out']} rows left out",
     ]
     return result
+
+
+def _values(found: Mapping[str, Any]) -> str:
+    return f"PPV {_figure(found['ppv'])}, NPV {_figure(found['npv'])}"
 
 
 def _figure(metric: Mapping[str, Any]) -> str:

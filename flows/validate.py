@@ -11,6 +11,8 @@ from flows.progress import make_watch
 from flows.register import register
 from flows.request import read_request
 from flows.seal import sealed
+from pipeline.evaluate.policy_wording import policy_sentences
+from pipeline.evaluate.prevalence import at_prevalence
 from pipeline.evaluate.report import per_class_rows
 from pipeline.evaluate.validate import validate
 from pipeline.registry.take_in import note_validated
@@ -23,7 +25,13 @@ def run_validate(request: str) -> dict[str, Any]:
     watch = make_watch(run=Path(asked.run))
     bundle, labels = Path(asked.bundle), Path(asked.sources[0])
     result = validate(
-        bundle, labels, asked.space, Path(asked.out), watch, shortcuts=bool(asked.options.get("shortcuts"))
+        bundle,
+        labels,
+        asked.space,
+        Path(asked.out),
+        watch,
+        shortcuts=bool(asked.options.get("shortcuts")),
+        prevalence=asked.options.get("prevalence"),
     )
     registered = register(watch, note_validated, asked.space, bundle, labels, result.metrics)
     return {
@@ -35,6 +43,8 @@ def run_validate(request: str) -> dict[str, Any]:
         "auroc": result.metrics["macro"]["auroc"],
         "accuracy": result.metrics["accuracy"],
         "left_out": len(result.left_out),
+        "policy": policy_sentences(result.metrics.get("policy")),
+        "at_prevalence": at_prevalence(result.metrics),
         "shortcuts": found_sentences(result.metrics.get("shortcuts")),
         "classes": per_class_rows(result.metrics),
     }

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from pipeline.evaluate.clinical import Asked, Clinical
 from pipeline.evaluate.closed_form import add_closed_forms
 from pipeline.evaluate.detection import detection_record, detection_statistics
 from pipeline.evaluate.estimates import Estimates, Statistic, estimate, null
@@ -32,6 +33,7 @@ def measure(
     anomaly_threshold: float,
     *,
     promise: Promise | None = None,
+    asked: Asked | None = None,
     resamples: int = 2000,
     seed: int = 0,
 ) -> dict[str, Any]:
@@ -42,6 +44,7 @@ def measure(
         thresholds: Class name to the probability from which it is called.
         anomaly_threshold: Anomaly score from which a scan is called abnormal.
         promise: What the policy says of the false-alarm rate, for `one_class`; None where it says nothing.
+        asked: What else is wanted: the policy held against these scans, PPV and NPV at another prevalence.
         resamples: Bootstrap resamples of the patients, shared by all numbers.
         seed: Seed of the resamples.
     """
@@ -56,7 +59,10 @@ def measure(
     statistics.append(_anomaly(table, anomaly_threshold))
     if table.random_probability is not None:
         statistics.append(worth_of_pretraining(table, table.random_probability))
-    found = iter(estimate(statistics, patients=patients, rows=table.n, resamples=resamples, seed=seed))
+    clinical = Clinical(table, scopes, thresholds, anomaly_threshold, asked or Asked())
+    everything = [*statistics, *clinical.statistics]
+    results = estimate(everything, patients=patients, rows=table.n, resamples=resamples, seed=seed)
+    found = iter(results[: len(statistics)])
 
     groups: dict[str, dict[str, Any]] = {column: {} for column in table.groups}
     for (key, scope), several in zip(scopes.items(), of_scopes, strict=True):
@@ -65,7 +71,7 @@ def measure(
         if table.task == "one_class":
             detection_record(record, table, scope, numbers, anomaly_threshold, promise)
         if key:
-            groups[key[0]][key[1]] = withhold(record) if record["n_patients"] < SMALL else record
+            groups[key[0]][key[1]] = record
         else:
             metrics = record
     for stage, probability in (("before", table.uncalibrated), ("after", table.probability)):
@@ -77,17 +83,30 @@ def measure(
     support = {"support": int(table.abnormal.sum()), "n": table.n, "threshold": anomaly_threshold}
     interval = {"method": METHOD, "resamples": resamples, "unit": "patient", "level": LEVEL, "seed": seed}
     interval |= closed
-    return {
+    metrics = {
         "task": table.task,
         **metrics,
         "groups": groups,
-        "worst_group": worst_group(groups),
         "anomaly": support | anomaly,
         "pretraining": _pretraining(table, rest[1:]),
         "confusion": _confusion(table),
         "disagreement": _disagreement(table, anomaly_threshold),
         "interval": interval,
     }
+    clinical.add(metrics, results[len(statistics) :])
+    _withhold_small(metrics)
+    return metrics | {"worst_group": worst_group(groups)}
+
+
+def _withhold_small(metrics: dict[str, Any]) -> None:
+    """Empty the records of groups of few patients, wherever they stand."""
+    for column, groups in metrics["groups"].items():
+        for name, record in groups.items():
+            if record["n_patients"] < SMALL:
+                groups[name] = withhold(record)
+                if "policy" in metrics:
+                    of_policy = metrics["policy"]["groups"][column]
+                    of_policy[name] = withhold(of_policy[name])
 
 
 def _statistics(

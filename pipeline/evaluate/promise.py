@@ -62,5 +62,17 @@ def judge(found: Mapping[str, Any], promise: Promise | None) -> dict[str, Any]:
         record["spread"] = {"low": round(spread[0], 6), "high": round(spread[1], 6)}
     if found["low"] is None:
         return record | {"promise_reason": f"no interval to judge it by: {found['reason']}"}
-    kept: Kept = "kept" if found["high"] <= promise.rate else "broken" if found["low"] > promise.rate else "open"
-    return record | {"promise": kept}
+    return record | {"promise": against_limit(found, promise.rate)}
+
+
+def against_limit(found: Mapping[str, Any], limit: float, *, at_least: bool = False) -> Kept:
+    """A figure beside its limit: kept where the whole interval is within it, broken where it lies beyond, else open.
+
+    Args:
+        found: `{value, low, high}`, with limits.
+        limit: What the figure must not be above.
+        at_least: The limit is what it must not be below, instead.
+    """
+    if at_least:
+        return "kept" if found["low"] >= limit else "broken" if found["high"] < limit else "open"
+    return "kept" if found["high"] <= limit else "broken" if found["low"] > limit else "open"

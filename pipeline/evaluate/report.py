@@ -2,10 +2,11 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluate.clinical_plots import LEAST, class_reliability, decision_curves, reading
 from pipeline.evaluate.closed_form import SHARES
 from pipeline.evaluate.detection_page import detection_page
 from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
@@ -14,7 +15,9 @@ from pipeline.evaluate.ladder_plot import rung_intervals
 from pipeline.evaluate.one_versus_rest import MEASURES
 from pipeline.evaluate.pages import pages
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
+from pipeline.evaluate.policy_wording import OUTCOMES, policy_sentences
 from pipeline.evaluate.predictions import PredictionTable
+from pipeline.evaluate.prevalence import at_prevalence
 from pipeline.evaluate.wording import Verdict, gaps, pretraining_sentence, say, validation_verdict
 from pipeline.workspace import safe_cell, whole_file
 
@@ -98,11 +101,14 @@ def write_validation_report(
         path,
         "validation.html",
         context,
-        verdict=validation_verdict(metrics),
+        verdict=_verdict(metrics),
         metrics=metrics,
         plots=class_curves(table, metrics),
         styles=dict(zip(metrics["classes"], styles, strict=True)),
         reliability=_reliability(metrics),
+        class_reliability=class_reliability(metrics),
+        least=LEAST,
+        decision_plots=decision_curves(metrics),
         learning=learning_curves(context.history) if context.history else [],
     )
 
@@ -158,6 +164,12 @@ def write_adapt_report(
     )
 
 
+def _verdict(metrics: Mapping[str, Any]) -> Verdict:
+    """The judgement by AUROC, and first below it what became of the policy."""
+    verdict = validation_verdict(metrics)
+    return replace(verdict, details=(*policy_sentences(metrics.get("policy")), *verdict.details))
+
+
 def _reliability(metrics: Mapping[str, Any]) -> Plot | None:
     curve = metrics["calibration"]["curve"]
     return reliability(curve) if curve["after"] else None
@@ -167,6 +179,8 @@ def _write(path: Path, template: str, context: ReportContext, **values: Any) -> 
     environment = pages()
     environment.filters["weakest_first"] = weakest_first
     words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence, "disclaimer": DISCLAIMER}
+    shown = values.get("metrics")
+    words |= {"reading": reading, "outcomes": OUTCOMES, "at_prevalence": at_prevalence(shown) if shown else {}}
     page = environment.get_template(template).render(**{"context": context, **words, **values})
     with whole_file(path) as file:
         file.write(page)

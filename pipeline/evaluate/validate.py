@@ -1,7 +1,7 @@
 """Validation: a bundle, labelled scans it has not seen, per-class and per-site figures with intervals."""
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -9,10 +9,12 @@ from typing import Any
 from models.bundle import Bundle, open_bundle
 from pipeline.detect.calibrate import promise_of
 from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
+from pipeline.evaluate.clinical import Asked
 from pipeline.evaluate.context import report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.measured_rows import measured_cohort
 from pipeline.evaluate.predictions import PredictionTable
+from pipeline.evaluate.prevalence import DECISION, check_prevalence
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
 from pipeline.learn.device import choose_device
 from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
@@ -41,15 +43,24 @@ class ValidateResult:
 
 
 def validate(
-    bundle_folder: Path, labels: Path, workspace: Workspace, out: Path, watch: Watch, *, shortcuts: bool = False
+    bundle_folder: Path,
+    labels: Path,
+    workspace: Workspace,
+    out: Path,
+    watch: Watch,
+    *,
+    shortcuts: bool = False,
+    prevalence: Mapping[str, float] | None = None,
 ) -> ValidateResult:
     """Measure a bundle on the `test` rows of a labels.csv, or on all rows if none is `test`.
 
     Rows whose patient, or whose very file, was in training are left out, and scans that look like copies of those of
     training, or unlike all of them; if no other is left, it is refused. On request shortcuts are looked for, which
-    costs two or three more passes of the network over at most 500 scans.
+    costs two or three more passes of the network over at most 500 scans. `prevalence`, class to share, asks for PPV and
+    NPV there; `anomaly` names the decision.
 
     Raises:
+        ConfigError: If `prevalence` names no class of the bundle, or no share.
         BundleError: If the bundle is incomplete or altered.
         LabelsError, SourceError: If labels.csv cannot be used.
         LeakageError: If every row was in training.
@@ -57,6 +68,7 @@ def validate(
     """
     bundle = open_bundle(bundle_folder)
     record = read_record(bundle)
+    asked = _asked(record, prevalence or {})
     store = SampleStore(workspace.cache, record.preparation)
     cohort = measured_cohort(labels, bundle, record, store, workspace, watch)
     cases = [case for case in cohort.cases if case.labels]
@@ -64,7 +76,12 @@ def validate(
     table = predict(cases, bundle, record, store, workspace, watch)
     watch.note(f"measuring {table.n} scans of {len(set(table.patient))} patients")
     metrics = measure(
-        table, record.thresholds, record.anomaly_threshold, promise=promise_of(record), seed=record.config.seed
+        table,
+        record.thresholds,
+        record.anomaly_threshold,
+        promise=promise_of(record),
+        asked=asked,
+        seed=record.config.seed,
     )
     metrics = {"bundle": bundle.digest, **metrics}
     if shortcuts:
@@ -73,6 +90,12 @@ def validate(
     _write(out, bundle, record, cohort, cases, table, metrics)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)
+
+
+def _asked(record: ModelRecord, prevalence: Mapping[str, float]) -> Asked:
+    classes = () if record.task == "one_class" else record.classes
+    check_prevalence(prevalence, (*classes, DECISION))
+    return Asked(record.policy, prevalence)
 
 
 def _predict(

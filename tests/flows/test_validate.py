@@ -1,6 +1,8 @@
 import csv
 import json
 
+import pytest
+
 from flows import validate
 
 
@@ -40,3 +42,40 @@ def test_an_error_in_a_task_is_told_as_its_own_line(site):
 
 def test_the_task_is_the_function_behind_the_seal():
     assert validate.validate_task.fn.__wrapped__ is validate.run_validate
+
+
+def test_predictive_values_at_a_prevalence_are_told_and_stand_in_the_report(
+    command, samples, radiograph_bundle, tmp_path
+):
+    labels, out = samples / "radiographs" / "labels.csv", tmp_path / "out"
+    shares = ("--prevalence", "opacity=0.1", "--prevalence", "anomaly=0.02")
+    told = command("validate", radiograph_bundle, labels, "-w", tmp_path / "ws", "-o", out, *shares)
+    assert told.code == 0, told.error
+    metrics = json.loads((out / "metrics.json").read_text())
+    assert metrics["classes"]["opacity"]["at_prevalence"]["prevalence"] == 0.1
+    assert metrics["anomaly"]["at_prevalence"]["prevalence"] == 0.02
+    assert "\nopacity at a prevalence of 0.1: PPV " in told.out
+    assert "Where classes are as common as you said" in (out / "report.html").read_text()
+    assert next(line for line in told.out.splitlines() if line.startswith("policy: ")).startswith(
+        f"policy: The policy {metrics['policy']['rule']} ("
+    )
+
+
+@pytest.mark.parametrize(
+    ("shares", "said"),
+    [
+        (["opacity=1"], "expected CLASS=SHARE with a share above 0 and below 1"),
+        (["opacity=nan"], "expected CLASS=SHARE"),
+        (["opacity"], "expected CLASS=SHARE"),
+        (["=0.1"], "expected CLASS=SHARE"),
+        (["opacity=0.1", "opacity=0.2"], "named twice"),
+        (["covid=0.1"], "no such class; there are normal, opacity, anomaly"),
+    ],
+)
+def test_a_prevalence_that_makes_no_sense_is_wrong_use(command, samples, radiograph_bundle, tmp_path, shares, said):
+    labels, out = samples / "radiographs" / "labels.csv", tmp_path / "out"
+    given = [word for share in shares for word in ("--prevalence", share)]
+    told = command("validate", radiograph_bundle, labels, "-w", tmp_path / "ws", "-o", out, *given)
+    assert told.code == 2
+    assert said in told.error
+    assert not out.exists()

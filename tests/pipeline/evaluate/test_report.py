@@ -73,7 +73,7 @@ def test_verdict_comes_first_and_the_disclaimer_is_there(page):
 
 def test_every_plot_has_a_text_alternative_and_ids_of_its_own(page):
     drawings = re.findall(r"<svg [^>]*role=[^>]*>", page)
-    assert len(drawings) == 3
+    assert len(drawings) == 3 + 3 + 2  # overall, reliability of each class, decision curves of all but the normal one
     assert all('aria-label="' in drawing for drawing in drawings)
     ids = re.findall(r'\bid="([^"]+)"', page)
     assert len(ids) == len(set(ids))
