@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from pipeline.evaluate.decision_plots import decision_page
 from pipeline.evaluate.detection import AT_SPECIFICITY
 from pipeline.evaluate.detection_page import detection_page
 from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
@@ -89,7 +90,7 @@ def write_validation_report(
         context: What ran, and what was left out.
     """
     if table.task == "one_class":
-        values = detection_page(metrics, table)
+        values = detection_page(metrics, table) | decision_page(metrics)
         _write(path, "detection.html", context, verdict=detection_verdict(metrics), **values)
         return
     styles = [page_style(place) for place in range(len(metrics["classes"]))]
@@ -103,6 +104,7 @@ def write_validation_report(
         styles=dict(zip(metrics["classes"], styles, strict=True)),
         reliability=_reliability(metrics),
         learning=learning_curves(context.history) if context.history else [],
+        **decision_page(metrics),
     )
 
 
