@@ -10,7 +10,7 @@ from pipeline.evaluate.predictions import Flags, Floats, Indices, PredictionTabl
 POINTS = 101
 DEFINITION = {
     "multiclass": "sureness: probability of the most probable class; error: it is not the label",
-    "multilabel": "sureness: distance of the probability of no finding from 0.5; error: it is on the wrong side of that",
+    "multilabel": "sureness: distance of the probability of no finding from 0.5; error: it is on the wrong side",
 }
 NO_PROBABILITY = "the one-class score is a rank among normals, not a probability"
 

@@ -30,7 +30,7 @@ def cohort(n=60, **changes):
 
 
 def verdict(change, rows=None):
-    rows, patients = rows or cohort(**{"ViewPosition": ["PA", "AP"], "PatientSex": ["F", "M"]})
+    rows, patients = rows or cohort(ViewPosition=["PA", "AP"], PatientSex=["F", "M"])
     return judge_headers({**ADULT_CHEST, **change}, ranges_of(rows, patients))
 
 
