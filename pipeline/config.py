@@ -63,6 +63,8 @@ class Config(BaseModel):
         sensitivity_target: Share of abnormal validation scans that the threshold must find.
         policy: How the decision threshold is chosen, such as `false_alarm=0.05`, `sensitivity=0.9`, `capacity=20/200`
             or `cost=10@0.05`; empty takes `false_alarm=0.05` for `one_class`, else `sensitivity_target`.
+        conformal_level: Share of a class's scans that its prediction sets may miss; a scan whose set leaves open
+            whether it is normal is referred. None makes no sets.
         engine: How scoring runs the network.
         card: What no run can know, for the model card: see `pipeline.card.statements`.
     """
@@ -101,6 +103,7 @@ class Config(BaseModel):
     precision: Precision = "auto"
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     policy: str = ""
+    conformal_level: float | None = Field(default=0.1, gt=0, lt=0.5)
     engine: Literal["eager"] = "eager"
     card: Statements = Statements()
 

@@ -42,6 +42,8 @@ class Reason(StrEnum):
     CHANGED_FILE = "CHANGED_FILE"
     BURNED_IN = "BURNED_IN"
     NOT_APPLICABLE = "NOT_APPLICABLE"
+    HEADER_RANGE = "HEADER_RANGE"
+    UNCERTAIN = "UNCERTAIN"
 
 
 class PipelineError(Exception):

@@ -4,15 +4,17 @@ from typing import Any
 
 import torch
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
 from models.backbones import build_backbone
 from models.bundle import SETTINGS, Bundle
 from models.classifier import Pooling, SliceBagClassifier
 from models.errors import BundleError
 from pipeline.config import Config, Task
+from pipeline.decide.prediction_sets import SetRecord
 from pipeline.decide.record import PolicyRecord
 from pipeline.detect.record import DetectorRecord
+from pipeline.gate.header_record import HeaderRanges
 from pipeline.gate.record import GateRecord
 from pipeline.prepare.samples import Preparation
 
@@ -60,6 +62,8 @@ class ModelRecord(BaseModel):
         random_reference: See there.
         detector: Of an anomaly detector's bundle; None where it holds a classifier.
         gate: How far a scan may lie from those learned from; None where nothing can be said.
+        sets: Limits of the prediction sets; None for a detector, where none were asked for, and in bundles from before.
+        headers: What the headers of training stated; None where too few did, and in bundles from before.
         config: The configuration that ran.
     """
 
@@ -84,7 +88,17 @@ class ModelRecord(BaseModel):
     random_reference: RandomReference | None
     detector: DetectorRecord | None = None
     gate: GateRecord | None = None
+    sets: SetRecord | None = None
+    headers: HeaderRanges | None = None
     config: Config
+
+    @model_validator(mode="after")
+    def _sets_of_these_classes(self) -> "ModelRecord":
+        if self.sets is not None:
+            named = [tuple(self.sets.present), *([tuple(self.sets.absent)] if self.task == "multilabel" else [])]
+            if any(names != self.classes for names in named) or (self.task != "multilabel" and self.sets.absent):
+                raise ValueError("sets: their classes are not those of the bundle")
+        return self
 
     @property
     def measured_on(self) -> str:

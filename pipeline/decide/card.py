@@ -7,6 +7,7 @@ from pipeline.model_record import ModelRecord
 
 HEADING = "## Decision"
 OF_PARENT = "- thresholds, sensitivity and specificity by class elsewhere in this card are those of the parent"
+REFERRED = "- a scan whose header states what those of training did not gets the decision `refer`"
 SCORES = {
     "multiclass": "1 - calibrated probability of the normal class",
     "multilabel": "1 - calibrated probability of no finding",
@@ -25,6 +26,8 @@ def decision_section(record: ModelRecord) -> str:
         lines.append(f"- the weights are those of bundle `{record.parent[:12]}`, under another policy")
     if record.policy.achieved:
         lines.append("- these scans chose the threshold, so the figures flatter")
+    lines += [f"- {plain(line)}" for line in (record.sets.lines if record.sets else ())]
+    lines += [REFERRED] if record.headers else []
     return f"{HEADING}\n\n" + "\n".join([lines[0], "", *lines[1:]]) + "\n"
 
 

@@ -158,19 +158,56 @@ def conformal_scale(normals: npt.ArrayLike, patients: Sequence[int] | npt.NDArra
         raise PolicyError(f"{scores.size} held-out normal scores of {len(patients)} scans: expected one a scan")
     if not scores.size:
         raise PolicyError("no held-out normal scan: nothing says what is normal")
-    values, place = np.unique(scores, return_inverse=True)
+    values, weight, number = patient_steps(scores, patients)
     if values.size == 1:
         raise PolicyError(
             f"all {scores.size} held-out normal scans have the same score ({values[0]:g}): the detector tells none "
             "from another; are the images constant or all alike?"
         )
-    _, owner, count = np.unique(np.asarray(patients), return_inverse=True, return_counts=True)
-    weight = np.bincount(place, weights=1.0 / count[owner])
-    share = np.cumsum(weight) / (count.size + 1)
-    above = np.append(np.cumsum(weight[:0:-1])[::-1], 0.0)
+    share = np.cumsum(weight) / (number + 1)
+    above = heavier(weight)
     low, high = values[np.searchsorted(share / share[-1], [0.25, 0.75])]
     spread = float(high - low) or float(values[-1] - values[0])
-    return ConformalScale(values, share, above, spread, int(scores.size), int(count.size))
+    return ConformalScale(values, share, above, spread, int(scores.size), number)
+
+
+def patient_steps(scores: Floats, patients: Sequence[int] | npt.NDArray[np.int64]) -> tuple[Floats, Floats, int]:
+    """Distinct scores, and how many patients have each: scan i of a patient with n_p scans counts 1 / n_p.
+
+    Args:
+        scores: Shape (n,), n >= 1.
+        patients: Whose scan each is, shape (n,), as numbers.
+
+    Returns:
+        Scores (m,), rising; patients (parts of them) with each, shape (m,); P, the number of patients.
+    """
+    values, place = np.unique(scores, return_inverse=True)
+    _, owner, count = np.unique(np.asarray(patients), return_inverse=True, return_counts=True)
+    weight = np.bincount(place, weights=1.0 / count[owner]).astype(np.float64)
+    return values, weight, int(count.size)
+
+
+def heavier(weight: Floats) -> Floats:
+    """Weight of what lies above each step, shape (m,), from the weight of each, shape (m,)."""
+    return np.append(np.cumsum(weight[:0:-1])[::-1], 0.0)
+
+
+def patient_limit(scores: Floats, patients: Sequence[int] | npt.NDArray[np.int64], level: float) -> float | None:
+    """The score v with p(s) > level exactly where s <= v, p as in `ConformalScale.p_value`; None where P is too small.
+
+    With one scan a patient, v is the k-th smallest of n scores, k = ceil((n + 1) (1 - level)), and there is none
+    where k > n. A new patient's scan from the same source has s <= v with a probability of at least 1 - level.
+
+    Args:
+        scores: Held-out scores, shape (n,).
+        patients: Whose scan each is, shape (n,), as numbers.
+        level: 0 < level < 1.
+    """
+    if not scores.size:
+        return None
+    values, weight, number = patient_steps(scores, patients)
+    reached = (1.0 + heavier(weight)) / (number + 1) <= level + ROUNDING
+    return float(values[np.argmax(reached)]) if reached.any() else None
 
 
 def _finite(score: npt.ArrayLike, what: str) -> Floats:

@@ -39,6 +39,8 @@ from pipeline.evaluate.report import per_class_rows
 from pipeline.gate.fit import fit_gate
 from pipeline.gate.gate import TENSORS as GATE
 from pipeline.gate.gate import Gate
+from pipeline.gate.header_ranges import fit_header_ranges
+from pipeline.gate.header_record import HeaderRanges
 from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.card_facts import card_facts
 from pipeline.learn.leakage import FILE as TRAINING_SET
@@ -102,12 +104,13 @@ def adapt_detector(plan: Plan, workspace: Workspace, target: Path, run: Path, wa
     held = score_held(model, store, cases, site, plan.cohort.classes[0], watch)
     doubt = doubt_of_target(model, store, plan, held, rule, watch)
     gate, lacking = _gate(plan, chosen, store, watch)
-    about = _about(plan, chosen, held, doubt, lacking)
+    headers, uncompared = fit_header_ranges(used_cases(plan), seed=config.seed, watch=watch)
+    about = _about(plan, chosen, held, doubt, (*lacking, *uncompared))
     if doubt.refusal:
         report = tell_refusal(plan, run, about, chosen.screened.doubtful, doubt.refusal)
         raise RefusedError(f"{doubt.refusal}; report: {report}")
     found = _decide(plan, chosen, held, about, rule)
-    record = _record(plan, found, gate)
+    record = _record(plan, found, gate, headers)
     table, metrics = _measure(plan, found, record, workspace)
     bundle = _write(plan, store, target, found, record, gate, metrics)
     verdict = verdict_of(record, metrics)
@@ -210,7 +213,7 @@ def _decide(plan: Plan, chosen: Chosen, held: Held, about: DetectorRecord, rule:
     return Detection(chosen, about, held, scores, choice)
 
 
-def _record(plan: Plan, found: Detection, gate: Gate | None) -> ModelRecord:
+def _record(plan: Plan, found: Detection, gate: Gate | None, headers: HeaderRanges | None) -> ModelRecord:
     return ModelRecord(
         format=FORMAT,
         created=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -229,6 +232,7 @@ def _record(plan: Plan, found: Detection, gate: Gate | None) -> ModelRecord:
         random_reference=None,
         detector=found.about,
         gate=gate.record if gate else None,
+        headers=headers,
         config=plan.config,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from pipeline.evaluate.clinical_plots import LEAST, class_reliability, decision_curves, reading
 from pipeline.evaluate.closed_form import SHARES
+from pipeline.evaluate.decision_plots import decision_page
 from pipeline.evaluate.detection_page import detection_page
 from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdict
 from pipeline.evaluate.groups import weakest_first
@@ -93,7 +94,7 @@ def write_validation_report(
         context: What ran, and what was left out.
     """
     if table.task == "one_class":
-        values = detection_page(metrics, table)
+        values = detection_page(metrics, table) | decision_page(metrics)
         _write(path, "detection.html", context, verdict=detection_verdict(metrics), **values)
         return
     styles = [page_style(place) for place in range(len(metrics["classes"]))]
@@ -110,6 +111,7 @@ def write_validation_report(
         least=LEAST,
         decision_plots=decision_curves(metrics),
         learning=learning_curves(context.history) if context.history else [],
+        **decision_page(metrics),
     )
 
 

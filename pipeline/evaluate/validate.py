@@ -7,15 +7,20 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import Bundle, open_bundle
+from pipeline.decide.prediction_sets import undetermined
+from pipeline.decide.refer import referral
 from pipeline.detect.calibrate import promise_of
 from pipeline.detect.scan_detector import load_detector, raw_threshold, read_scale
+from pipeline.errors import CohortError
 from pipeline.evaluate.clinical import Asked
 from pipeline.evaluate.context import report_context
+from pipeline.evaluate.decisions import measure_decisions
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.measured_rows import measured_cohort
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.prevalence import DECISION, check_prevalence
 from pipeline.evaluate.report import write_per_class_csv, write_validation_report
+from pipeline.gate.header_check import check_headers
 from pipeline.learn.device import choose_device
 from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
 from pipeline.learn.random_reference import reference_probability
@@ -71,6 +76,7 @@ def validate(
     asked = _asked(record, prevalence or {})
     store = SampleStore(workspace.cache, record.preparation)
     cohort = measured_cohort(labels, bundle, record, store, workspace, watch)
+    cohort, unfamiliar = _compared_headers(labels, cohort, record, watch)
     cases = [case for case in cohort.cases if case.labels]
     predict = _predict if record.detector is None else _detect
     table = predict(cases, bundle, record, store, workspace, watch)
@@ -83,11 +89,15 @@ def validate(
         asked=asked,
         seed=record.config.seed,
     )
-    metrics = {"bundle": bundle.digest, **metrics}
+    referrals = _referrals(cases, table, record, unfamiliar)
+    decisions = measure_decisions(
+        table, record.sets, referrals, threshold=record.anomaly_threshold, seed=record.config.seed
+    )
+    metrics = {"bundle": bundle.digest, **metrics, **decisions}
     if shortcuts:
         device = choose_device("auto")
         metrics["shortcuts"] = find_shortcuts(bundle, record, store, cases, table, device=device, watch=watch)
-    _write(out, bundle, record, cohort, cases, table, metrics)
+    _write(out, bundle, record, cohort, cases, table, referrals, metrics)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)
 
@@ -139,6 +149,35 @@ def _detect(
     )  # fmt: skip
 
 
+def _compared_headers(labels: Path, cohort: Cohort, record: ModelRecord, watch: Watch) -> tuple[Cohort, dict[str, str]]:
+    """The cohort without the scans that scoring refuses for their header, and what is unfamiliar in those of others.
+
+    Raises:
+        CohortError: If no labelled row is left.
+    """
+    if record.headers is None:
+        return cohort, {}
+    cases = [case for case in cohort.cases if case.labels]
+    bar = watch.bar("comparing headers", len(cases))
+    found = {}
+    for case in cases:
+        found[case.ref.key] = check_headers(case.ref, record.headers)
+        bar(1)
+    refused = {content: verdict.refusal for content, verdict in found.items() if verdict.refusal}
+    if len(refused) == len(found):
+        raise CohortError(f"{labels}: no row could be measured ({next(iter(refused.values()))})")
+    kept = cohort.without(refused, "their headers name a body part that the model was not adapted to")
+    return kept, {content: verdict.referral for content, verdict in found.items()}
+
+
+def _referrals(
+    cases: Sequence[Case], table: PredictionTable, record: ModelRecord, unfamiliar: Mapping[str, str]
+) -> list[str]:
+    """Why each scan is referred, as scoring says it; empty where it is not."""
+    uncertain = undetermined(record.sets, table.probability) if record.sets else ("",) * table.n
+    return [referral(unfamiliar.get(case.ref.key, ""), why) for case, why in zip(cases, uncertain, strict=True)]
+
+
 def _write(
     out: Path,
     bundle: Bundle,
@@ -146,27 +185,31 @@ def _write(
     cohort: Cohort,
     cases: Sequence[Case],
     table: PredictionTable,
+    referrals: Sequence[str],
     metrics: dict[str, Any],
 ) -> None:
     write_json(out / "metrics.json", metrics)
     write_per_class_csv(out / "per_class.csv", metrics)
-    _write_predictions(out / "predictions.csv", cases, table, record)
+    _write_predictions(out / "predictions.csv", cases, table, record, referrals)
     detector = record.detector.shown() if record.detector else None
     context = report_context(record, bundle, "Validation", cohort.notes, cohort.left_out, detector=detector)
     write_validation_report(out / "report.html", metrics, table, context)
 
 
-def _write_predictions(path: Path, cases: Sequence[Case], table: PredictionTable, record: ModelRecord) -> None:
+def _write_predictions(
+    path: Path, cases: Sequence[Case], table: PredictionTable, record: ModelRecord, referrals: Sequence[str]
+) -> None:
     """predictions.csv: the user's own, with real paths and UIDs, mode 0600.
 
     Numbers have all their digits: rounded ones tie, and then no longer rank as the scores that were measured.
     """
     columns = ["source", "series_uid", "label", "predicted", "anomaly_score"]
-    columns += [*(f"p_{name}" for name in table.classes), "decision", "patient"]
+    columns += [*(f"p_{name}" for name in table.classes), "decision", "reason", "called", "patient"]
     with whole_file(path, private=True) as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(columns)
         abnormal = table.decided(record.anomaly_threshold)
+        called = ["anomaly" if one else "normal" for one in abnormal]
         best = abnormal.astype(int) if record.detector is not None else table.probability.argmax(axis=1)
         for n, case in enumerate(cases):
             writer.writerow(
@@ -177,7 +220,9 @@ def _write_predictions(path: Path, cases: Sequence[Case], table: PredictionTable
                     safe_cell(table.classes[int(best[n])]),
                     repr(float(table.anomaly_score[n])),
                     *(repr(float(p)) for p in table.probability[n]),
-                    "anomaly" if abnormal[n] else "normal",
+                    "refer" if referrals[n] else called[n],
+                    safe_cell(referrals[n]),
+                    called[n],
                     table.patient[n],
                 ]
             )

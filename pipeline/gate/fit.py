@@ -133,12 +133,12 @@ def gate_sides(cases: Sequence[Case], seed: int) -> tuple[list[Case], list[Case]
         held |= of_val
     order = [listed[n] for n in rng.permutation(len(listed))]
     return (
-        _in_turns([case for case in order if case.patient not in held])[:MOST_SCANS],
-        _in_turns([case for case in order if case.patient in held])[:MOST_HELD],
+        in_turns([case for case in order if case.patient not in held])[:MOST_SCANS],
+        in_turns([case for case in order if case.patient in held])[:MOST_HELD],
     )
 
 
-def _in_turns(cases: Sequence[Case]) -> list[Case]:
+def in_turns(cases: Sequence[Case]) -> list[Case]:
     """Sites take turns, and within a site its patients."""
     of_patient: Counter[str] = Counter()
     ranked: list[tuple[int, int, Case]] = []

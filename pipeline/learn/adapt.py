@@ -19,10 +19,12 @@ from pipeline.errors import RefusedError
 from pipeline.evaluate.context import refusal_context, report_context
 from pipeline.evaluate.measure import measure
 from pipeline.evaluate.report import per_class_rows, write_adapt_report
+from pipeline.evaluate.set_coverage import table_sets
 from pipeline.evaluate.thresholds import class_thresholds
 from pipeline.gate.fit import fit_gate
 from pipeline.gate.gate import TENSORS as GATE
 from pipeline.gate.gate import Gate
+from pipeline.gate.header_ranges import fit_header_ranges
 from pipeline.learn.adapt_result import AdaptResult
 from pipeline.learn.calibration import fit_temperature
 from pipeline.learn.card_facts import card_facts
@@ -75,7 +77,9 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         raise RefusedError(f"{made.refusal}; report: {report}")
     record, metrics, scores = _judge(made, workspace)
     gate, lacking = _gate(made, watch)
-    record = record.model_copy(update={"gate": gate.record if gate else None})
+    headers, uncompared = fit_header_ranges(used_cases(made.plan), seed=made.plan.config.seed, watch=watch)
+    lacking = (*(record.sets.lines if record.sets else ()), *lacking, *uncompared)
+    record = record.model_copy(update={"gate": gate.record if gate else None, "headers": headers})
     for note in (*record.policy.notes, *lacking):
         watch.note(note)
     bundle = _write(made, target, record, metrics, scores, gate, watch)
@@ -139,6 +143,7 @@ def _judge(made: Made, workspace: Workspace) -> tuple[ModelRecord, dict[str, Any
         weights=plan.weights,
         training=plan.counts(),
         random_reference=made.random.reference if made.random else None,
+        sets=table_sets(table, config.conformal_level),
         config=config,
     )
     return record, measure(table, thresholds, choice.threshold, seed=config.seed), scores

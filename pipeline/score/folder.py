@@ -15,7 +15,7 @@ from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
-from pipeline.score.folder_notice import copies_notice, folder_notice
+from pipeline.score.folder_notice import copies_notice, folder_notice, referrals_notice
 from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.origin import Origin
@@ -143,6 +143,8 @@ def finish(
 ) -> dict[str, Any]:
     """Write scores.csv from the ledger; on request a heat-map of every scan called abnormal, and results as DICOM.
 
+    A scan that is referred has a heat-map where the policy alone would call it abnormal.
+
     Args:
         dicom_maps: Which DICOM object is written beside each heat-map.
         dicom_results: Whether each scored DICOM series gets a structured report.
@@ -158,6 +160,7 @@ def finish(
     counts = write_scores(out / "scores.csv", refs, done, record, opened.digest)
     found = {ref.key: done[ref.key] for ref in refs if ref.key in done}
     notices = [folder_notice(found.values()) if record.detector is not None else "", copies_notice(found.values())]
+    notices.append(referrals_notice(found.values()))
     for notice in filter(None, notices):
         watch.note(notice)
     if dicom_results:
@@ -166,7 +169,7 @@ def finish(
     if heatmaps:
         from pipeline.score.maps.of_bundle import write_heatmaps  # MONAI and highdicom take seconds to import
 
-        called = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].decision == "anomaly"]
+        called = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].abnormal]
         scorer = load_scorer(bundle, choose_device(device))
         bar = watch.bar("heat-maps", len(called))
         rows = write_heatmaps(scorer, called, out / "heatmaps", state.key(), dicom=dicom_maps, progress=bar)

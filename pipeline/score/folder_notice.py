@@ -1,5 +1,6 @@
 """What the scores of a folder as a whole say: whether they can be what they are taken for."""
 
+from collections import Counter
 from collections.abc import Iterable
 
 from pipeline.decide.pool import LEAST_POOL, LEAST_SHARE, share_normal
@@ -48,4 +49,24 @@ def copies_notice(outcomes: Iterable[Outcome]) -> str:
     return (
         f"{copies} of {len(scored)} scans look like copies of scans from the bundle's training; their scores say "
         "nothing of how well it does on new ones"
+    )
+
+
+def referrals_notice(outcomes: Iterable[Outcome]) -> str:
+    """A warning where more than half of the scans are left to a person, with how many for each code.
+
+    Args:
+        outcomes: Of the folder's scans.
+
+    Returns:
+        The warning; empty where fewer are.
+    """
+    scored = [outcome for outcome in outcomes if outcome.status == "scored"]
+    codes = Counter(outcome.reason.partition(":")[0] for outcome in scored if outcome.decision == "refer")
+    if 2 * codes.total() <= len(scored):
+        return ""
+    told = ", ".join(f"{count} {code}" for code, count in codes.most_common())
+    return (
+        f"{codes.total()} of {len(scored)} scans are referred ({told}): these are not the scans that the bundle was "
+        "adapted to; see scanshift shift, or adapt again with the site as target_sites"
     )

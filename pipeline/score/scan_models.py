@@ -10,6 +10,7 @@ from torch import Tensor
 from models.bundle import Bundle
 from models.classifier import SliceBagClassifier, pack
 from pipeline.decide.conformal import ConformalScale
+from pipeline.decide.prediction_sets import undetermined
 from pipeline.detect.scan_detector import ScanDetector, load_detector, raw_threshold, read_scale
 from pipeline.detect.slices import Slices, in_batches
 from pipeline.gate.gate import Gate, check_gate, gated, read_gate
@@ -48,7 +49,10 @@ class ClassifierModel:
         return in_batches(samples, run, self.device)
 
     def decide(self, rows: Tensor) -> Outcome:
-        """Calibrated probabilities, and the decision at the bundle's threshold; a refusal of a scan of another kind."""
+        """Calibrated probabilities, and the decision at the bundle's threshold, or none where its set leaves it open.
+
+        A scan of another kind is refused.
+        """
         record = self.record
         rows, means = rows.tensor_split([self.classifier.backbone.num_features], dim=1)
         if refusal := self.gate.refusal(means) if self.gate else "":
@@ -58,12 +62,13 @@ class ClassifierModel:
             logits = self.classifier.classify(pack(rows.to(self.device), mask), mask).cpu().double()
         probability = probabilities(logits, record.task, record.temperature, record.bias)[0]
         score = float(anomaly_score(probability))
-        return Outcome(
+        outcome = Outcome(
             status="scored",
             probability=tuple(float(p) for p in probability),
             anomaly_score=score,
             decision="anomaly" if score >= record.anomaly_threshold else "normal",
         )
+        return outcome.referred("", undetermined(record.sets, probability[None].numpy())[0]) if record.sets else outcome
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -13,6 +13,7 @@ from models.classifier import SliceBagClassifier
 from models.errors import BundleError
 from pipeline.detect.slices import Slices
 from pipeline.errors import Reason, ScanError
+from pipeline.gate.header_check import check_headers
 from pipeline.ingest.read import read_scan
 from pipeline.learn.known_pictures import KnownPictures, copies_among
 from pipeline.learn.leakage import FILE as TRAINING_SET
@@ -24,7 +25,7 @@ from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import ClassifierModel, ScanModel, load_model
 
-VERSION = 3  # raised whenever the same scan and bundle would give another score
+VERSION = 4  # raised whenever the same scan and bundle would give another score
 CHUNK_SLICES = 64
 READERS = 1
 
@@ -83,6 +84,19 @@ class Scorer:
         return [replace(outcome, copy=bool(copy)) for outcome, copy in zip(outcomes, copies, strict=True)]
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Ready:
+    """A scan that can be scored.
+
+    Attributes:
+        slices: Its sample.
+        unfamiliar: What of its header training did not have, in words; empty for nothing.
+    """
+
+    slices: Slices
+    unfamiliar: str = ""
+
+
 def run_key(digest: str, device: torch.device) -> str:
     """What a ledger line is keyed by besides the scan: bundle, engine, device and code version."""
     return hashlib.sha256(f"{digest}|eager|{device.type}|{VERSION}".encode()).hexdigest()[:24]
@@ -126,9 +140,11 @@ def score_series(
     size = scorer.chunk_series
     chunks = [refs[n : n + size] for n in range(0, len(refs), size)]
     for chunk, prepared in _read_ahead(scorer, chunks):
-        readable = {content: slices for content, slices in prepared.items() if not isinstance(slices, Outcome)}
-        outcomes = {content: outcome for content, outcome in prepared.items() if isinstance(outcome, Outcome)}
-        outcomes |= dict(zip(readable, scorer.score(list(readable.values())), strict=True))
+        ready = {content: found for content, found in prepared.items() if isinstance(found, Ready)}
+        outcomes = {content: found for content, found in prepared.items() if isinstance(found, Outcome)}
+        scored = scorer.score([one.slices for one in ready.values()])
+        for (content, one), outcome in zip(ready.items(), scored, strict=True):
+            outcomes[content] = outcome.referred(one.unfamiliar)
         ledger.append(scorer.run_key, chunk_name(chunk), outcomes)
         for outcome in outcomes.values():
             counts[outcome.status] = counts.get(outcome.status, 0) + 1
@@ -144,8 +160,8 @@ def chunk_name(chunk: Sequence[SeriesRef]) -> str:
 
 def _read_ahead(
     scorer: Scorer, chunks: Sequence[Sequence[SeriesRef]]
-) -> Iterator[tuple[Sequence[SeriesRef], dict[str, Slices | Outcome]]]:
-    def read(chunk: Sequence[SeriesRef]) -> dict[str, Slices | Outcome]:
+) -> Iterator[tuple[Sequence[SeriesRef], dict[str, Ready | Outcome]]]:
+    def read(chunk: Sequence[SeriesRef]) -> dict[str, Ready | Outcome]:
         return {ref.key: _prepared(ref, scorer.record) for ref in chunk}
 
     with ThreadPoolExecutor(max_workers=READERS) as readers:
@@ -161,9 +177,11 @@ def _read_ahead(
                 future.cancel()
 
 
-def _prepared(ref: SeriesRef, record: ModelRecord) -> Slices | Outcome:
+def _prepared(ref: SeriesRef, record: ModelRecord) -> Ready | Outcome:
     try:
-        return prepare(read_scan(ref), record.preparation).slices
+        slices = prepare(read_scan(ref), record.preparation).slices
+        header = check_headers(ref, record.headers)
+        return Outcome("refused", header.refusal) if header.refusal else Ready(slices, header.referral)
     except ScanError as error:
         return Outcome("refused", str(error))
     except OSError as error:

@@ -48,7 +48,7 @@ def predicted_class(record: ModelRecord, outcome: Outcome) -> str:
     if not probability:
         return ""
     if record.detector is not None:
-        return record.classes[int(outcome.decision == "anomaly")]
+        return record.classes[int(outcome.abnormal)]
     return record.classes[max(range(len(probability)), key=probability.__getitem__)]
 
 

@@ -31,7 +31,7 @@ class Validated:
         labels: Class names of each scan.
         probability: Shape (n, L).
         anomaly_score: Shape (n,).
-        called: Which scans were called abnormal, shape (n,).
+        called: Which scans the policy calls abnormal, also where they are referred, shape (n,).
         patient: Each scan's pseudonym; what matters is which scans share one.
         thresholds: Class to the probability from which it is called; None where it has none.
         anomaly_threshold: Anomaly score from which a scan is called abnormal.
@@ -80,7 +80,7 @@ def read_validated(folder: Path, name: str) -> Validated:
         labels=tuple(_labels(path, line, row["label"], known) for line, row in enumerate(rows, start=2)),
         probability=np.stack([_numbers(path, rows, f"p_{c}") for c in classes], axis=1),
         anomaly_score=_numbers(path, rows, "anomaly_score"),
-        called=np.array([row["decision"] == "anomaly" for row in rows]),
+        called=np.array([row.get("called", row["decision"]) == "anomaly" for row in rows]),
         patient=tuple(row["patient"] for row in rows),
         thresholds={c: of["threshold"] for c, of in metrics["classes"].items() if of["threshold"] is not None},
         anomaly_threshold=float(metrics["anomaly"]["threshold"]),

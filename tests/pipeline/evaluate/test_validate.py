@@ -110,6 +110,8 @@ def test_files_of_the_contract(labels, run, radiograph_bundle):
         "p_normal",
         "p_opacity",
         "decision",
+        "reason",
+        "called",
         "patient",
     ]
     assert len({row["patient"] for row in read(predictions)}) == result.metrics["n_patients"]
