@@ -92,6 +92,9 @@ def build_parser() -> argparse.ArgumentParser:
     validate.add_argument(
         "--shortcuts", action="store_true", help="look whether it knows the site, or a marker at the border, instead"
     )
+    validate.add_argument(
+        "--no-gallery", action="store_true", help="no pictures in the report; text burned into scans shows in them"
+    )
 
     compare = add("compare", "two validations of the same scans, paired: which model is better, class by class")
     compare.add_argument("a", type=Path, metavar="A", help="a folder that validate wrote")

@@ -25,6 +25,7 @@ def run_validate(request: str) -> dict[str, Any]:
         Path(asked.out),
         make_watch(run=Path(asked.run)),
         shortcuts=bool(asked.options.get("shortcuts")),
+        gallery=bool(asked.options.get("gallery", True)),
     )
     return {
         "out": str(result.out),

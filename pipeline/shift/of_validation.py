@@ -1,0 +1,85 @@
+"""How far the scans of a validation lie from those that the bundle remembers of its own adaptation."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+
+from models.bundle import Bundle
+from pipeline.errors import SourceError
+from pipeline.evaluate.plots import Plot
+from pipeline.evaluate.wording import Verdict
+from pipeline.model_record import ModelRecord
+from pipeline.prepare.cache import SampleStore
+from pipeline.prepare.cohort import Case
+from pipeline.shift.encoder import bundle_encoder
+from pipeline.shift.measure import measure_shift
+from pipeline.shift.plots import distributions, scatter
+from pipeline.shift.reading import as_domains, read_scans
+from pipeline.shift.sides import FoundSide, Member, at_most
+from pipeline.shift.stored_reference import read_reference
+from pipeline.shift.wording import KIND_WORDS, shift_verdict
+from pipeline.watch import Watch
+
+PERMUTATIONS = 500
+
+
+@dataclass(frozen=True, slots=True)
+class ShiftFound:
+    """What a validation's report says of the shift.
+
+    Attributes:
+        verdict: In words; None where nothing was compared.
+        badge: The kind of shift in a few words.
+        measured: `ShiftReport.to_json()`.
+        plots: Both sides as dots, and the spread of probabilities.
+        reason: Why nothing was compared; else empty.
+    """
+
+    verdict: Verdict | None = None
+    badge: str = ""
+    measured: Mapping[str, Any] | None = None
+    plots: tuple[Plot, ...] = ()
+    reason: str = ""
+
+
+def shift_of_validation(
+    bundle: Bundle,
+    record: ModelRecord,
+    cases: Sequence[Case],
+    store: SampleStore,
+    device: torch.device,
+    watch: Watch,
+) -> ShiftFound:
+    """Compare labelled scans with the bundle's reference statistics, as `scanshift shift BUNDLE LABELS.csv` does.
+
+    Features come from the cache that scoring has just filled, so that the network does not run again.
+
+    Raises:
+        BundleError: If the reference statistics make no sense.
+    """
+    if record.detector is not None:
+        return ShiftFound(reason="a detector's bundle keeps no reference statistics")
+    try:
+        stored = read_reference(bundle, record)
+    except SourceError:
+        return ShiftFound(reason="the bundle keeps no reference statistics")
+    encoder, seed = bundle_encoder(bundle, device), record.config.seed
+    members = tuple({case.ref.key: Member(case.ref, case.patient, case.labels) for case in cases}.values())
+    side = at_most(FoundSide("incoming", "labels", members, len(members)), seed)
+    scans = read_scans(side, encoder, store, watch)
+    scans = replace(scans, features=stored.project(scans.features))
+    reference, incoming, _ = as_domains(stored.scans, scans)
+    watch.note(f"comparing {incoming.n} scans with {reference.n} that the bundle remembers")
+    report = measure_shift(reference, incoming, seed=seed, permutations=PERMUTATIONS, task=encoder.task)
+    measured = report.to_json()
+    return ShiftFound(
+        verdict=shift_verdict(measured),
+        badge=KIND_WORDS["untested" if measured["test"] is None else measured["kind"]["kind"]],
+        measured=measured,
+        plots=(
+            scatter(reference, incoming, seed),
+            *distributions(reference, incoming, encoder.classes, encoder.task),
+        ),
+    )
