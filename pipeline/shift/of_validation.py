@@ -13,7 +13,8 @@ from pipeline.evaluate.wording import Verdict
 from pipeline.model_record import ModelRecord
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
-from pipeline.shift.encoder import bundle_encoder
+from pipeline.shift.domain import Domain
+from pipeline.shift.encoder import Encoder, bundle_encoder
 from pipeline.shift.measure import measure_shift
 from pipeline.shift.plots import distributions, scatter
 from pipeline.shift.reading import as_domains, read_scans
@@ -23,6 +24,7 @@ from pipeline.shift.wording import KIND_WORDS, shift_verdict
 from pipeline.watch import Watch
 
 PERMUTATIONS = 500
+MOST_SPREADS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,7 @@ class ShiftFound:
         verdict: In words; None where nothing was compared.
         badge: The kind of shift in a few words.
         measured: `ShiftReport.to_json()`.
-        plots: Both sides as dots, and the spread of probabilities.
+        plots: Both sides as dots, and the spread of probabilities; empty where there are too few scans.
         reason: Why nothing was compared; else empty.
     """
 
@@ -78,8 +80,11 @@ def shift_of_validation(
         verdict=shift_verdict(measured),
         badge=KIND_WORDS["untested" if measured["test"] is None else measured["kind"]["kind"]],
         measured=measured,
-        plots=(
-            scatter(reference, incoming, seed),
-            *distributions(reference, incoming, encoder.classes, encoder.task),
-        ),
+        plots=_plots(reference, incoming, encoder, seed) if measured["sizes"]["c2st_auc"]["value"] is not None else (),
     )
+
+
+def _plots(reference: Domain, incoming: Domain, encoder: Encoder, seed: int) -> tuple[Plot, ...]:
+    """Both sides as dots, and the spread of the first classes' probabilities."""
+    spread = distributions(reference, incoming, encoder.classes, encoder.task)
+    return (scatter(reference, incoming, seed), *spread[:MOST_SPREADS])

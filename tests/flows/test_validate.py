@@ -40,3 +40,12 @@ def test_an_error_in_a_task_is_told_as_its_own_line(site):
 
 def test_the_task_is_the_function_behind_the_seal():
     assert validate.validate_task.fn.__wrapped__ is validate.run_validate
+
+
+def test_without_a_gallery_no_pixels_are_in_the_report(command, samples, radiograph_bundle, tmp_path):
+    labels = samples / "radiographs" / "labels.csv"
+    for name, options in (("with", ()), ("without", ("--no-gallery",))):
+        told = command("validate", radiograph_bundle, labels, "-w", tmp_path / "ws", "-o", tmp_path / name, *options)
+        assert told.code == 0, told.error
+    assert "data:image/webp" in (tmp_path / "with" / "report.html").read_text()
+    assert "<img" not in (tmp_path / "without" / "report.html").read_text()
