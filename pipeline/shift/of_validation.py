@@ -1,15 +1,13 @@
 """How far the scans of a validation lie from those that the bundle remembers of its own adaptation."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 
 import torch
 
 from models.bundle import Bundle
 from pipeline.errors import SourceError
 from pipeline.evaluate.plots import Plot
-from pipeline.evaluate.wording import Verdict
 from pipeline.model_record import ModelRecord
 from pipeline.prepare.cache import SampleStore
 from pipeline.prepare.cohort import Case
@@ -20,7 +18,7 @@ from pipeline.shift.plots import distributions, scatter
 from pipeline.shift.reading import as_domains, read_scans
 from pipeline.shift.sides import FoundSide, Member, at_most
 from pipeline.shift.stored_reference import read_reference
-from pipeline.shift.wording import KIND_WORDS, shift_verdict
+from pipeline.shift.wording import KIND_WORDS, qualifications, shift_sentence
 from pipeline.watch import Watch
 
 PERMUTATIONS = 500
@@ -32,16 +30,18 @@ class ShiftFound:
     """What a validation's report says of the shift.
 
     Attributes:
-        verdict: In words; None where nothing was compared.
         badge: The kind of shift in a few words.
-        measured: `ShiftReport.to_json()`.
+        sentence: What was found and how sure it is; empty where nothing was compared.
+        details: What qualifies it.
+        reference: Scans of the bundle's own that these were compared with.
         plots: Both sides as dots, and the spread of probabilities; empty where there are too few scans.
         reason: Why nothing was compared; else empty.
     """
 
-    verdict: Verdict | None = None
     badge: str = ""
-    measured: Mapping[str, Any] | None = None
+    sentence: str = ""
+    details: tuple[str, ...] = ()
+    reference: int = 0
     plots: tuple[Plot, ...] = ()
     reason: str = ""
 
@@ -77,9 +77,10 @@ def shift_of_validation(
     report = measure_shift(reference, incoming, seed=seed, permutations=PERMUTATIONS, task=encoder.task)
     measured = report.to_json()
     return ShiftFound(
-        verdict=shift_verdict(measured),
         badge=KIND_WORDS["untested" if measured["test"] is None else measured["kind"]["kind"]],
-        measured=measured,
+        sentence=shift_sentence(measured),
+        details=tuple(qualifications(measured)),
+        reference=reference.n,
         plots=_plots(reference, incoming, encoder, seed) if measured["sizes"]["c2st_auc"]["value"] is not None else (),
     )
 
