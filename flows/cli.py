@@ -102,6 +102,9 @@ def build_parser() -> argparse.ArgumentParser:
         metavar="CLASS=SHARE",
         help="PPV and NPV where this share of scans has the class; repeatable; `anomaly` names the decision",
     )
+    validate.add_argument(
+        "--no-gallery", action="store_true", help="no pictures in the report; text burned into scans shows in them"
+    )
 
     compare = add("compare", "two validations of the same scans, paired: which model is better, class by class")
     compare.add_argument("a", type=Path, metavar="A", help="a folder that validate wrote")

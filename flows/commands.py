@@ -111,7 +111,11 @@ def validate(options: argparse.Namespace) -> dict[str, Any]:
         sources=(str(options.labels.absolute()),),
         bundle=str(options.bundle.absolute()),
         out=str(options.out.absolute()),
-        options={"shortcuts": options.shortcuts, "prevalence": by_class(options.prevalence)},
+        options={
+            "shortcuts": options.shortcuts,
+            "prevalence": by_class(options.prevalence),
+            "gallery": not options.no_gallery,
+        },
     )
     result = run_flow("flows.validate", "validate_flow", request)
     result["lines"] = [

@@ -32,6 +32,7 @@ def run_validate(request: str) -> dict[str, Any]:
         watch,
         shortcuts=bool(asked.options.get("shortcuts")),
         prevalence=asked.options.get("prevalence"),
+        gallery=bool(asked.options.get("gallery", True)),
     )
     registered = register(watch, note_validated, asked.space, bundle, labels, result.metrics)
     return {

@@ -1,7 +1,5 @@
 """A check as one self-contained HTML page: no scripts, nothing fetched, nothing in it that names a patient."""
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
 from pipeline.check.as_json import counts, reasons
 from pipeline.check.as_text import codec_lines, numbers, summary
 from pipeline.check.records import Check
@@ -19,6 +17,8 @@ from pipeline.check.wording import (
     title,
     training_line,
 )
+from pipeline.evaluate.pages import pages
+from pipeline.evaluate.wording import Verdict
 
 MOST_SERIES = 1000
 MOST_OPEN = 5  # details that are open from the start: of the first refused series
@@ -42,19 +42,11 @@ def render(check: Check) -> str:
 
     Of more than 1000 series, it shows the refused ones first and then as many of the others; check.json has all.
     """
-    pages = Environment(
-        loader=ChoiceLoader([PackageLoader("pipeline.check"), PackageLoader("pipeline.evaluate")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     series = [row for row in check.rows if row.belongs]
-    return pages.get_template("check.html").render(
+    template = pages("pipeline.check").get_template("check.html")
+    return template.render(
         check=check,
         verdict=_verdict(check),
-        headline=summary(check),
-        details=[line for line in (overlap_words(check), timing_words(check), *codec_lines(check)) if line],
         reasons=reasons(check.rows),
         series=_chosen(series),
         hidden=max(0, len(series) - MOST_SERIES),
@@ -63,14 +55,16 @@ def render(check: Check) -> str:
     )
 
 
-def _verdict(check: Check) -> tuple[str, str]:
-    """How the page's first box looks, and the words above it."""
-    found = counts(check)
+def _verdict(check: Check) -> Verdict:
+    """The page's first box."""
+    found, headline = counts(check), summary(check)
+    details = tuple(line for line in (overlap_words(check), timing_words(check), *codec_lines(check)) if line)
     if not found["ok"]:
-        return "against", "✕ Nothing can be used"
+        return Verdict("against", headline, details, "✕ Nothing can be used")
     if found["refused"] or any(row.trained_on for row in check.rows):
-        return "unclear", "? Look at what is refused" if found["refused"] else "? Some were in training"
-    return "shown", "✓ All can be used"
+        badge = "? Look at what is refused" if found["refused"] else "? Some were in training"
+        return Verdict("unclear", headline, details, badge)
+    return Verdict("shown", headline, details, "✓ All can be used")
 
 
 def _chosen(series: list[SeriesCheck]) -> list[SeriesCheck]:

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+from pipeline.card.facts import CardFacts
 from pipeline.evaluate.clinical_plots import LEAST, class_reliability, decision_curves, reading
 from pipeline.evaluate.closed_form import SHARES
 from pipeline.evaluate.decision_plots import decision_page
@@ -14,24 +15,27 @@ from pipeline.evaluate.detection_wording import detection_verdict, ranking_verdi
 from pipeline.evaluate.groups import weakest_first
 from pipeline.evaluate.ladder_plot import rung_intervals
 from pipeline.evaluate.one_versus_rest import MEASURES
-from pipeline.evaluate.pages import pages
+from pipeline.evaluate.pages import DISCLAIMER, pages
 from pipeline.evaluate.plots import EpochRow, Plot, class_curves, learning_curves, page_style, reliability
 from pipeline.evaluate.policy_wording import OUTCOMES, policy_sentences
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.prevalence import at_prevalence
 from pipeline.evaluate.wording import Verdict, gaps, pretraining_sentence, say, validation_verdict
+from pipeline.gallery.gallery import Gallery
+from pipeline.shift.of_validation import ShiftFound
 from pipeline.workspace import safe_cell, whole_file
 
 __all__ = [
+    "DISCLAIMER",
     "EpochRow",
     "ReportContext",
+    "Sections",
     "per_class_rows",
     "write_adapt_report",
     "write_per_class_csv",
     "write_validation_report",
 ]
 
-DISCLAIMER = "For research use only; not a medical device."
 LABELS = {
     "auroc": "AUROC",
     "auprc": "AUPRC",
@@ -82,8 +86,27 @@ class ReportContext:
     detector: Mapping[str, Any] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Sections:
+    """Parts of a validation's report that are not made of its predictions alone; None leaves one out.
+
+    Attributes:
+        gallery: Hits and misses in pictures.
+        shift: How far these scans lie from those of the adaptation.
+        adaptation: What the bundle keeps of its adaptation.
+    """
+
+    gallery: Gallery | None = None
+    shift: ShiftFound | None = None
+    adaptation: CardFacts | None = None
+
+
 def write_validation_report(
-    path: Path, metrics: Mapping[str, Any], table: PredictionTable, context: ReportContext
+    path: Path,
+    metrics: Mapping[str, Any],
+    table: PredictionTable,
+    context: ReportContext,
+    sections: Sections | None = None,
 ) -> None:
     """Write what validation found.
 
@@ -92,10 +115,12 @@ def write_validation_report(
         metrics: From `measure`.
         table: The predictions that were measured.
         context: What ran, and what was left out.
+        sections: Further parts of the page.
     """
+    more = _more(sections or Sections())
     if table.task == "one_class":
         values = detection_page(metrics, table) | decision_page(metrics)
-        _write(path, "detection.html", context, verdict=detection_verdict(metrics), **values)
+        _write(path, "detection.html", context, verdict=detection_verdict(metrics), **more, **values)
         return
     styles = [page_style(place) for place in range(len(metrics["classes"]))]
     _write(
@@ -112,7 +137,19 @@ def write_validation_report(
         decision_plots=decision_curves(metrics),
         learning=learning_curves(context.history) if context.history else [],
         **decision_page(metrics),
+        **more,
     )
+
+
+def _more(sections: Sections) -> dict[str, Any]:
+    ladder = sections.adaptation.ladder if sections.adaptation else None
+    return {
+        "gallery": sections.gallery,
+        "scripted": sections.gallery is not None and sections.gallery.volumes,
+        "shift": sections.shift,
+        "adaptation": sections.adaptation,
+        "rungs": rung_intervals(ladder["rungs"]) if ladder else None,
+    }
 
 
 def write_adapt_report(
@@ -180,7 +217,7 @@ def _reliability(metrics: Mapping[str, Any]) -> Plot | None:
 def _write(path: Path, template: str, context: ReportContext, **values: Any) -> None:
     environment = pages()
     environment.filters["weakest_first"] = weakest_first
-    words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence, "disclaimer": DISCLAIMER}
+    words = {"labels": LABELS, "say": say, "gaps": gaps, "worth": pretraining_sentence}
     shown = values.get("metrics")
     words |= {"reading": reading, "outcomes": OUTCOMES, "at_prevalence": at_prevalence(shown) if shown else {}}
     page = environment.get_template(template).render(**{"context": context, **words, **values})

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from models.bundle import Bundle, open_bundle
+from pipeline.card.facts import read_facts
 from pipeline.decide.prediction_sets import undetermined
 from pipeline.decide.refer import referral
 from pipeline.detect.calibrate import promise_of
@@ -19,7 +20,8 @@ from pipeline.evaluate.measure import measure
 from pipeline.evaluate.measured_rows import measured_cohort
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.evaluate.prevalence import DECISION, check_prevalence
-from pipeline.evaluate.report import write_per_class_csv, write_validation_report
+from pipeline.evaluate.report import Sections, write_per_class_csv, write_validation_report
+from pipeline.gallery.gallery import make_gallery
 from pipeline.gate.header_check import check_headers
 from pipeline.learn.device import choose_device
 from pipeline.learn.predictions import detection_table, predict_logits, prediction_table
@@ -27,6 +29,9 @@ from pipeline.learn.random_reference import reference_probability
 from pipeline.model_record import ModelRecord, load_classifier, read_record
 from pipeline.prepare.cache import SampleStore, trim
 from pipeline.prepare.cohort import Case, Cohort
+from pipeline.score.scan_models import load_model
+from pipeline.score.scorer import Scorer
+from pipeline.shift.of_validation import shift_of_validation
 from pipeline.shortcuts.find import find_shortcuts
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, safe_cell, whole_file, write_json
@@ -56,6 +61,7 @@ def validate(
     *,
     shortcuts: bool = False,
     prevalence: Mapping[str, float] | None = None,
+    gallery: bool = True,
 ) -> ValidateResult:
     """Measure a bundle on the `test` rows of a labels.csv, or on all rows if none is `test`.
 
@@ -63,6 +69,7 @@ def validate(
     training, or unlike all of them; if no other is left, it is refused. On request shortcuts are looked for, which
     costs two or three more passes of the network over at most 500 scans. `prevalence`, class to share, asks for PPV and
     NPV there; `anomaly` names the decision.
+    `gallery` shows pixels of a few scans in the report, with whatever is burned into them.
 
     Raises:
         ConfigError: If `prevalence` names no class of the bundle, or no share.
@@ -97,7 +104,8 @@ def validate(
     if shortcuts:
         device = choose_device("auto")
         metrics["shortcuts"] = find_shortcuts(bundle, record, store, cases, table, device=device, watch=watch)
-    _write(out, bundle, record, cohort, cases, table, referrals, metrics)
+    sections = _sections(bundle, record, cases, table, store, watch, gallery=gallery)
+    _write(out, bundle, record, cohort, cases, table, referrals, metrics, sections)
     trim(workspace.cache, keep=(workspace.cache / "training").glob("*"))
     return ValidateResult(out, metrics, cohort.left_out)
 
@@ -106,6 +114,27 @@ def _asked(record: ModelRecord, prevalence: Mapping[str, float]) -> Asked:
     classes = () if record.task == "one_class" else record.classes
     check_prevalence(prevalence, (*classes, DECISION))
     return Asked(record.policy, prevalence)
+
+
+def _sections(
+    bundle: Bundle,
+    record: ModelRecord,
+    cases: Sequence[Case],
+    table: PredictionTable,
+    store: SampleStore,
+    watch: Watch,
+    *,
+    gallery: bool,
+) -> Sections:
+    device = choose_device("auto")
+    shown = None
+    if gallery:
+        from pipeline.score.maps.draws import draw_of  # MONAI takes seconds to import
+
+        scorer = Scorer(load_model(bundle, record, device), bundle.digest, device)
+        shown = make_gallery(cases, table, record, store, draw_of(scorer), watch)
+    shift = shift_of_validation(bundle, record, cases, store, device, watch)
+    return Sections(shown, shift, read_facts(bundle))
 
 
 def _predict(
@@ -187,13 +216,14 @@ def _write(
     table: PredictionTable,
     referrals: Sequence[str],
     metrics: dict[str, Any],
+    sections: Sections,
 ) -> None:
     write_json(out / "metrics.json", metrics)
     write_per_class_csv(out / "per_class.csv", metrics)
     _write_predictions(out / "predictions.csv", cases, table, record, referrals)
     detector = record.detector.shown() if record.detector else None
     context = report_context(record, bundle, "Validation", cohort.notes, cohort.left_out, detector=detector)
-    write_validation_report(out / "report.html", metrics, table, context)
+    write_validation_report(out / "report.html", metrics, table, context, sections)
 
 
 def _write_predictions(

@@ -3,8 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
-from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
-
+from pipeline.evaluate.pages import pages
 from pipeline.evaluate.wording import say
 from pipeline.shift.compare import Comparison
 from pipeline.shift.plots import distributions, scale, scatter
@@ -37,15 +36,9 @@ MOST_WORDS = 4
 
 def render(compared: Comparison) -> str:
     """The page as text; the same comparison gives the same bytes."""
-    pages = Environment(
-        loader=ChoiceLoader([PackageLoader("pipeline.shift"), PackageLoader("pipeline.evaluate")]),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     measured = compared.measured
-    return pages.get_template("shift.html").render(
+    template = pages("pipeline.shift").get_template("shift.html")
+    return template.render(
         ran=compared.ran,
         measured=measured,
         verdict=shift_verdict(measured),

@@ -32,17 +32,24 @@ FIELDS_NAMED = 5
 
 def shift_verdict(measured: Mapping[str, Any]) -> Verdict:
     """One sentence of what was found and how sure it is, one of what to do next, and what qualifies them."""
-    test, found = measured["test"], measured["kind"]["kind"]
+    found, sentence = measured["kind"]["kind"], shift_sentence(measured)
+    details = (accuracy_sentence(measured), *qualifications(measured))
+    if measured["test"] is None:
+        return Verdict("unclear", f"{sentence} Bring more scans.", details)
+    colours: Mapping[str | None, Literal["shown", "unclear"]] = {"none": "shown", "prevalence": "unclear"}
+    return Verdict(colours.get(found, "against"), f"{sentence} {NEXT[found]}", details)
+
+
+def shift_sentence(measured: Mapping[str, Any]) -> str:
+    """What was found, and how sure it is."""
+    test = measured["test"]
     if test is None:
-        headline = f"Whether there is a shift cannot be told: {measured['test_reason']}. Bring more scans."
-        return Verdict("unclear", headline, tuple(_qualified(measured)))
+        return f"Whether there is a shift cannot be told: {measured['test_reason']}."
     sure = f"p {'' if test['p_value'] < 0.001 else '= '}{p_words(test['p_value'])}"
     apart = measured["sizes"]["c2st_auc"]
     if apart["value"] is not None:
         sure += f"; a classifier tells them apart with AUROC {say(apart, 2)}"
-    colours: Mapping[str | None, Literal["shown", "unclear"]] = {"none": "shown", "prevalence": "unclear"}
-    headline = f"{FOUND[found]} ({sure}). {NEXT[found]}"
-    return Verdict(colours.get(found, "against"), headline, tuple(_qualified(measured)))
+    return f"{FOUND[measured['kind']['kind']]} ({sure})."
 
 
 def prevalence_sentence(measured: Mapping[str, Any]) -> str:
@@ -70,8 +77,9 @@ def accuracy_sentence(measured: Mapping[str, Any]) -> str:
     return f"Accuracy to expect on the incoming scans, without labels: {say(accuracy['atc_entropy'])}."
 
 
-def _qualified(measured: Mapping[str, Any]) -> list[str]:
-    lines = [accuracy_sentence(measured)]
+def qualifications(measured: Mapping[str, Any]) -> list[str]:
+    """What a reader must know beside that: header fields that differ, doubts of the kind, remarks."""
+    lines = []
     fields = [field["field"] for field in measured["headers"] if field["rejected"]]
     if fields:
         more = f" and {len(fields) - FIELDS_NAMED} more" if len(fields) > FIELDS_NAMED else ""

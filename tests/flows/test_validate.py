@@ -79,3 +79,12 @@ def test_a_prevalence_that_makes_no_sense_is_wrong_use(command, samples, radiogr
     assert told.code == 2
     assert said in told.error
     assert not out.exists()
+
+
+def test_without_a_gallery_no_pixels_are_in_the_report(command, samples, radiograph_bundle, tmp_path):
+    labels = samples / "radiographs" / "labels.csv"
+    for name, options in (("with", ()), ("without", ("--no-gallery",))):
+        told = command("validate", radiograph_bundle, labels, "-w", tmp_path / "ws", "-o", tmp_path / name, *options)
+        assert told.code == 0, told.error
+    assert "data:image/webp" in (tmp_path / "with" / "report.html").read_text()
+    assert "<img" not in (tmp_path / "without" / "report.html").read_text()

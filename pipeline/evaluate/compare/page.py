@@ -11,7 +11,6 @@ from pipeline.evaluate.compare.measure import CALLS, scores_of
 from pipeline.evaluate.compare.wording import comparison_verdict, p_words, signed
 from pipeline.evaluate.pages import pages
 from pipeline.evaluate.plots import COLOURS, INK, STYLE, Plot, as_plot, new_square
-from pipeline.evaluate.report import DISCLAIMER
 
 MOST_PLOTS = 12
 NARROW = 0.01  # least half-width of the scale of differences
@@ -35,7 +34,6 @@ def render(pair: Pair, record: Mapping[str, Any]) -> str:
             calls=CALLS,
             p_words=p_words,
             signed=signed,
-            disclaimer=DISCLAIMER,
         )
     )
 

@@ -10,6 +10,8 @@ from torch import Tensor
 from pipeline.errors import MapError
 from pipeline.score.outcome import Outcome
 
+NO_MAP = "the bundle's detector looks at whole slices only, and has no map"
+
 
 class MapSource(Protocol):
     """Draws a map on each slice."""

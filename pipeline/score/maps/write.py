@@ -20,7 +20,7 @@ from pipeline.scan import Scan, SeriesRef
 from pipeline.score.listing import Listing
 from pipeline.score.maps.dicom import write_dicom
 from pipeline.score.maps.dicom_objects import DicomMap
-from pipeline.score.maps.drawing import Draw
+from pipeline.score.maps.drawing import NO_MAP, Draw
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.maps.picture import picture
 from pipeline.score.origin import Origin
@@ -63,7 +63,6 @@ class MapRow:
 HEADER = ["source", "series_uid", "class", "anomaly_score", "peak_i", "peak_j", "peak_k"]
 FILES = ["png", "nifti", "dicom"]
 ENDINGS = ("png", "nii.gz", "dcm")
-NO_MAP = "the bundle's detector looks at whole slices only, and has no map"
 HEADER += ["peak_x_mm", "peak_y_mm", "peak_z_mm", "peak_value", *FILES, "note"]
 
 

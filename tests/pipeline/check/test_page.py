@@ -28,7 +28,7 @@ def page(check):
 
 
 def test_the_page_needs_nothing_but_itself(page):
-    assert "http" not in page
+    assert "://" not in page
     assert "<script" not in page
     assert not re.search(r'(src|href)="(?!#)', page)
     assert not re.search(r"url\((?!#)|@import", page)
@@ -41,6 +41,7 @@ def test_every_link_leads_to_a_series_of_the_page(page, check):
 
 
 def test_the_summary_comes_first_with_every_reason_and_its_remedy(page):
+    page = page[page.index("<main") :]  # behind the list of contents
     assert page.index("24 series would be scored") < page.index("MISSING_SLICE") < page.index("Series by series")
     for words in ("Send the missing slices.", "Use a model for this kind.", "missing codecs: none", "0 of 24 patients"):
         assert words in page

@@ -132,7 +132,7 @@ def test_the_page_is_whole_escaped_and_says_what_the_score_is(tmp_path):
     assert "not a probability of disease" in page
     assert "<b>tu" not in page
     assert "&lt;b&gt;tu$mo_u$r&lt;/b&gt;" in page
-    assert "http" not in page
+    assert "://" not in page
     assert not re.search(r'(src|href)="(?!#)', page)
     assert len(re.findall(r"<svg [^>]*role=[^>]*>", page)) == 2
     ids = re.findall(r'\bid="([^"]+)"', page)

@@ -3,8 +3,10 @@
 import numpy as np
 import pytest
 
+from pipeline.card.facts import CardFacts
 from pipeline.evaluate.measure import measure
-from pipeline.evaluate.report import ReportContext, write_adapt_report
+from pipeline.evaluate.report import ReportContext, Sections, write_adapt_report, write_validation_report
+from pipeline.shift.of_validation import ShiftFound
 
 CONTEXT = ReportContext("Adaptation", "", "resnet18", "auto", "imagenet", "multiclass", ("normal", "ill"), "2026-01-05")
 ROW = {"held": 0.9, "gain": None, "gain_low": None, "decision": "stands first", "kept": True, "seconds": 2.0}
@@ -56,3 +58,18 @@ def test_the_table_says_which_evidence_it_shows(page, monkeypatch):
     found = page("labelled target scans")
     assert "AUROC on target" in found
     assert "on held source" not in found
+
+
+@pytest.mark.parametrize("with_ladder", [True, False])
+def test_a_validation_shows_the_ladder_that_its_bundle_keeps(table, tmp_path, with_ladder):
+    t = table(truth=np.eye(2, dtype=np.int8)[np.arange(300) % 2], classes=CONTEXT.classes)
+    metrics = measure(t, {}, 0.5, resamples=20)
+    kept = ladder("labelled target scans") if with_ladder else None
+    facts = CardFacts(metrics={}, versions={}, epochs={"head": 3}, ladder=kept)
+    shift = ShiftFound(reason="the bundle keeps no reference statistics")
+    write_validation_report(tmp_path / "v.html", metrics, t, CONTEXT, Sections(None, shift, facts))
+    found = (tmp_path / "v.html").read_text()
+    assert "Not compared: the bundle keeps no reference statistics." in found
+    assert ("1 rung was looked at, nothing was kept" in found) == with_ladder
+    assert ("stands first" in found) == with_ladder
+    assert ("the epochs each took: head 3." in found) != with_ladder

@@ -1,0 +1,1 @@
+"""Pictures of a validation: per class the best hits and the worst misses, with heat-maps."""
