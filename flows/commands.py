@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows import check, compare_command, models_command, pacs, shift_command, tools
 from flows.deidentify import deidentify
@@ -15,7 +15,7 @@ from flows.request import Request
 from flows.run import run_flow
 from flows.tools import count_line
 from models.errors import ModelError
-from pipeline.config import load_config
+from pipeline.config import EngineName, load_config
 from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
 from pipeline.workspace import Workspace, require_writable
 
@@ -134,6 +134,8 @@ def score_request(options: argparse.Namespace) -> Request:
     """The request of a scoring run; its state lies in the workspace, or hidden in the output."""
     from pipeline.score.folder import RESULTS, state_folder
 
+    if options.engine not in ("", *get_args(EngineName)):
+        raise ConfigError(f"--engine {options.engine}: expected one of {', '.join(get_args(EngineName))}")
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
     require_writable(options.out)
@@ -149,6 +151,7 @@ def score_request(options: argparse.Namespace) -> Request:
         out=str(options.out.absolute()),
         options={
             "device": options.device,
+            "engine": options.engine,
             "heatmaps": getattr(options, "heatmaps", False) or getattr(options, "dicom_maps", "none") != "none",
             "dicom_maps": getattr(options, "dicom_maps", "none"),
             "dicom_results": options.dicom_results,

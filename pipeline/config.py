@@ -15,6 +15,7 @@ Task = Literal["multiclass", "multilabel", "one_class"]
 Precision = Literal["auto", "float32", "bfloat16"]
 IntensityRule = Literal["auto", "window", "percentile"]
 HarmoniseRule = Literal["none", "nyul", "histogram"]
+EngineName = Literal["auto", "eager", "amp", "compile", "openvino", "openvino_bfloat16"]
 CropRule = Literal["none", "foreground"]
 AugmentPolicy = Literal["none", "basic", "scanner", "strong"]
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -63,7 +64,8 @@ class Config(BaseModel):
         sensitivity_target: Share of abnormal validation scans that the threshold must find.
         policy: How the decision threshold is chosen, such as `false_alarm=0.05`, `sensitivity=0.9`, `capacity=20/200`
             or `cost=10@0.05`; empty takes `false_alarm=0.05` for `one_class`, else `sensitivity_target`.
-        engine: How scoring runs the network.
+        engine: How scoring runs the network: `auto` (the fastest that agrees with eager float32 on the machine),
+            `eager`, `amp`, `compile`, `openvino` or `openvino_bfloat16`.
         card: What no run can know, for the model card: see `pipeline.card.statements`.
     """
 
@@ -101,7 +103,7 @@ class Config(BaseModel):
     precision: Precision = "auto"
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     policy: str = ""
-    engine: Literal["eager"] = "eager"
+    engine: EngineName = "auto"
     card: Statements = Statements()
 
     @field_validator("augment", mode="before")
