@@ -94,9 +94,7 @@ def main():
         writer = csv.writer(file)
         writer.writerow(["series_uid", "anomaly_score", "decision"])
         for uids, images in loader:
-            logits = network(
-                images.as_tensor()[:, None] if hasattr(images, "as_tensor") else images[:, None], mask(len(uids))
-            )
+            logits = network(torch.as_tensor(images)[:, None], torch.ones(len(uids), 1, dtype=torch.bool))
             score = anomaly_score(probabilities(logits.double(), record.task, record.temperature, record.bias))
             for uid, value in zip(uids, score.tolist(), strict=True):
                 writer.writerow([uid, f"{value:.6f}", "anomaly" if value >= record.anomaly_threshold else "normal"])
