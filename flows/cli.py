@@ -180,6 +180,11 @@ def _scoring(command: argparse.ArgumentParser) -> None:
     _workspace(command, required=False)
     command.add_argument("--device", default="auto", help="auto, cpu or cuda (default: %(default)s)")
     command.add_argument(
+        "--engine",
+        default="",
+        help="auto, eager, amp, compile, openvino or openvino_bfloat16 (default: what the bundle says)",
+    )
+    command.add_argument(
         "--dicom-results",
         action="store_true",
         help="a structured report of each scored DICOM series, in its own study, in OUT/dicom",

@@ -5,7 +5,7 @@ import json
 import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from flows import check, compare_command, doctor_command, models_command, pacs, shift_command, tools
 from flows.bundle_option import bundle_folder, bundle_name
@@ -17,7 +17,7 @@ from flows.run import run_flow
 from flows.tools import count_line
 from flows.validate_options import by_class
 from models.errors import ModelError
-from pipeline.config import load_config
+from pipeline.config import EngineName, load_config
 from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
 from pipeline.workspace import Workspace, require_writable
 
@@ -149,6 +149,8 @@ def score_request(options: argparse.Namespace) -> Request:
     """The request of a scoring run; its state lies in the workspace, or hidden in the output."""
     from pipeline.score.folder import RESULTS, state_folder
 
+    if options.engine not in ("", *get_args(EngineName)):
+        raise ConfigError(f"--engine {options.engine}: expected one of {', '.join(get_args(EngineName))}")
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
     bundle = bundle_name(options)
@@ -165,6 +167,7 @@ def score_request(options: argparse.Namespace) -> Request:
         out=str(options.out.absolute()),
         options={
             "device": options.device,
+            "engine": options.engine,
             "heatmaps": getattr(options, "heatmaps", False) or getattr(options, "dicom_maps", "none") != "none",
             "dicom_maps": getattr(options, "dicom_maps", "none"),
             "dicom_results": options.dicom_results,

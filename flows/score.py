@@ -12,7 +12,7 @@ from flows.progress import make_watch
 from flows.request import read_request
 from flows.seal import SealedError, sealed
 from pipeline.registry.approved import choose_bundle, chosen_bundle
-from pipeline.score.folder import finish, plan_scores, score_shard, shard_size, sole_run, write_plan
+from pipeline.score.folder import finish, plan_scores, score_shard, sole_run, write_plan
 
 
 def run_lock(request: str) -> contextlib.ExitStack:
@@ -38,10 +38,15 @@ def run_find(request: str) -> list[str]:
 def run_shard(request: str, shard: str) -> dict[str, int]:
     """Score one shard into the ledger."""
     asked = read_request(request)
-    ledger = asked.space.root / "ledger.jsonl"
-    bar = make_watch(run=Path(asked.run)).bar(f"scoring {Path(shard).stem}", shard_size(Path(shard)))
-    bundle = chosen_bundle(asked.bundle, Path(asked.run))
-    return score_shard(Path(shard), bundle, ledger, asked.options["device"], bar)
+    return score_shard(
+        Path(shard),
+        chosen_bundle(asked.bundle, Path(asked.run)),
+        asked.space,
+        device=asked.options["device"],
+        engine=asked.options.get("engine", ""),
+        watch=make_watch(run=Path(asked.run)),
+        title=f"scoring {Path(shard).stem}",
+    )
 
 
 def run_finish(request: str) -> dict[str, Any]:

@@ -15,6 +15,7 @@ Task = Literal["multiclass", "multilabel", "one_class"]
 Precision = Literal["auto", "float32", "bfloat16"]
 IntensityRule = Literal["auto", "window", "percentile"]
 HarmoniseRule = Literal["none", "nyul", "histogram"]
+EngineName = Literal["auto", "eager", "amp", "compile", "openvino", "openvino_bfloat16"]
 CropRule = Literal["none", "foreground"]
 AugmentPolicy = Literal["none", "basic", "scanner", "strong"]
 DEVICE = r"^(auto|cpu|cuda(:\d+)?)$"
@@ -65,7 +66,8 @@ class Config(BaseModel):
             or `cost=10@0.05`; empty takes `false_alarm=0.05` for `one_class`, else `sensitivity_target`.
         conformal_level: Share of a class's scans that its prediction sets may miss; a scan whose set leaves open
             whether it is normal is referred. None makes no sets.
-        engine: How scoring runs the network.
+        engine: How scoring runs the network: `auto` (the fastest that agrees with eager float32 on the machine),
+            `eager`, `amp`, `compile`, `openvino` or `openvino_bfloat16`.
         card: What no run can know, for the model card: see `pipeline.card.statements`.
     """
 
@@ -104,7 +106,7 @@ class Config(BaseModel):
     sensitivity_target: float = Field(default=0.95, gt=0, lt=1)
     policy: str = ""
     conformal_level: float | None = Field(default=0.1, gt=0, lt=0.5)
-    engine: Literal["eager"] = "eager"
+    engine: EngineName = "auto"
     card: Statements = Statements()
 
     @field_validator("augment", mode="before")

@@ -157,6 +157,16 @@ def _within(limits: Mapping[str, ClassLimit], scores: Floats) -> Flags:
     return np.asarray(scores <= np.array([np.inf if one.limit is None else one.limit for one in limits.values()]))
 
 
+def close_to_limit(record: SetRecord, probability: Floats, tolerance: float) -> bool:
+    """Whether probabilities (L,) of one scan that are off by up to `tolerance` could give it another set."""
+    if not record.decides:
+        return False
+    sides = [(record.present, 1 - probability), (record.absent, probability)]
+    limits = np.array([np.inf if one.limit is None else one.limit for side, _ in sides for one in side.values()])
+    scores = np.concatenate([score for side, score in sides if side])
+    return bool((np.abs(scores - limits) <= tolerance).any())
+
+
 def undetermined(record: SetRecord, probability: Floats) -> tuple[str, ...]:
     """Why the set of each scan leaves open whether it is normal, in words; empty where it does not.
 

@@ -64,15 +64,19 @@ class StoredNormals:
         return SliceBatch(to_tensor(_stacked(arrays)), torch.from_numpy(index))
 
 
-def in_batches(samples: Sequence[Slices], run: Callable[[Tensor], Tensor], device: torch.device) -> list[Tensor]:
+def in_batches(
+    samples: Sequence[Slices], run: Callable[[Tensor], Tensor], device: torch.device, *, batch: int = SCORING_BATCH
+) -> list[Tensor]:
     """What a function says of each slice, scan by scan.
 
-    Batches hold 16 slices, the last one filled up with zeros: with one shape, and functions that look at each slice by
-    itself, the figures of a scan do not depend on what else is scored with it.
+    All batches are of one size, the last one filled up with zeros: with one shape, and functions that look at each
+    slice by itself, the figures of a scan do not depend on what else is scored with it.
 
     Args:
         samples: Prepared scans, (N, C, S, S) each.
-        run: Slices (16, C, S, S) in [0, 1] on the device to rows (16, ...).
+        run: Slices (B, C, S, S) in [0, 1] on the device to rows (B, ...).
+        device: Where the slices are put.
+        batch: B.
 
     Returns:
         Rows (N, ...) of each scan, on the CPU.
@@ -83,15 +87,13 @@ def in_batches(samples: Sequence[Slices], run: Callable[[Tensor], Tensor], devic
     total = sum(lengths)
     channels = max(sample.shape[1] for sample in samples)
     size = samples[0].shape[-1]
-    flat = np.zeros((-(-total // SCORING_BATCH) * SCORING_BATCH, channels, size, size), np.uint16)
+    flat = np.zeros((-(-total // batch) * batch, channels, size, size), np.uint16)
     at = 0
     for sample in samples:
         flat[at : at + len(sample)] = sample
         at += len(sample)
     with torch.inference_mode():
-        parts = [
-            run(to_tensor(flat[n : n + SCORING_BATCH]).to(device)).cpu() for n in range(0, len(flat), SCORING_BATCH)
-        ]
+        parts = [run(to_tensor(flat[n : n + batch]).to(device)).cpu() for n in range(0, len(flat), batch)]
     return list(torch.split(torch.cat(parts)[:total], lengths))
 
 

@@ -18,6 +18,7 @@ TENSORS = "models/gate.pt"
 MOST_SCANS = 500
 MOST_BYTES = 64 * 2**20
 ROUNDING = 1e-3
+NEAR = 0.1
 
 Rows = Callable[[Tensor], Tensor]
 
@@ -46,6 +47,10 @@ class Gate:
     def distance(self, slices: Tensor) -> float:
         """Mean distance of a scan to its k nearest of the bank; of the mean of its slices' stage means (N, C)."""
         return float(distances(direction(slices)[None], self.bank, self.record.neighbours))
+
+    def near(self, slices: Tensor) -> bool:
+        """Whether a scan lies so close to the limit that stage means off by a little could put it on the other side."""
+        return abs(self.distance(slices) - self.record.limit) <= NEAR * self.record.limit
 
     def refusal(self, slices: Tensor) -> str:
         """Why a scan with these stage means (N, C) is not scored; empty where it may be."""

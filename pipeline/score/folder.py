@@ -2,7 +2,7 @@
 
 import contextlib
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
+from pipeline.score.engines.for_run import choose_for
 from pipeline.score.folder_notice import copies_notice, folder_notice, referrals_notice
 from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
@@ -28,6 +29,7 @@ from pipeline.workspace import Workspace, exclusive, require_space, whole_file
 SHARD_SERIES = 512
 BYTES_PER_SERIES = 4096
 STATE = ".scanshift"
+LEDGER = "ledger.jsonl"
 PLAN = "plan.json"
 RESULTS = "dicom"
 
@@ -92,7 +94,7 @@ def plan_scores(
         refs = scan_sources([folder], catalog=catalog, progress=progress, archives=places)
     if not refs:  # such as a share that is not mounted; an earlier scores.csv stays
         raise SourceError(f"{folder}: nothing found to score")
-    ledger = Ledger(state.root / "ledger.jsonl")
+    ledger = Ledger(state.root / LEDGER)
     require_space(state.root, BYTES_PER_SERIES * len(refs))
     return ScorePlan(ledger, key, tuple(refs), tuple(pending(refs, ledger, key)))
 
@@ -107,26 +109,43 @@ def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
     paths: list[Path] = []
     for n in range(0, len(plan.todo), SHARD_SERIES):
         paths.append(run / f"shard-{n // SHARD_SERIES:05d}.json")
-        _save(paths[-1], plan.todo[n : n + SHARD_SERIES])
+        _save(paths[-1], plan.todo[n : n + SHARD_SERIES], run_series=len(plan.todo))
     return paths
 
 
 def score_shard(
-    shard: Path, bundle: Path, ledger: Path, device: str, progress: Callable[[int], None] | None = None
+    shard: Path, bundle: Path, state: Workspace, *, device: str, engine: str = "", watch: Watch, title: str = ""
 ) -> dict[str, int]:
     """Score the series of a shard into the ledger.
 
+    Args:
+        shard: Its file.
+        bundle: The bundle's folder.
+        state: Where ledger and engines are kept.
+        device: Where the network runs.
+        engine: What runs it, see `pipeline.score.engines`; empty takes the bundle's word.
+        watch: Told the progress and which engine was chosen.
+        title: Of the progress.
+
     Returns:
         Status to number of series.
+
+    Raises:
+        EngineError: If an engine that was asked for by name cannot be used here.
     """
     scorer = load_scorer(bundle, choose_device(device))
-    todo = pending(_load(shard), Ledger(ledger), scorer.run_key)
-    return dict(score_series(scorer, todo, Ledger(ledger), progress))
-
-
-def shard_size(shard: Path) -> int:
-    """Number of series in a shard."""
-    return len(_load(shard))
+    ledger = Ledger(state.root / LEDGER)
+    refs, series = _load(shard)
+    todo = pending(refs, ledger, scorer.run_key)
+    if not todo:
+        return {}
+    kept = ledger.engine(scorer.run_key)
+    asked = engine or scorer.record.config.engine
+    chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=series)
+    if chosen.note:
+        watch.note(chosen.note)
+    scorer.runner.engine = chosen
+    return dict(score_series(scorer, todo, ledger, watch.bar(title or "scoring", len(refs))))
 
 
 def finish(
@@ -154,8 +173,8 @@ def finish(
         `notice`, what speaks against the scores as a whole, or empty.
     """
     opened = open_bundle(bundle)
-    refs = _load(run / PLAN)
-    done = Ledger(state.root / "ledger.jsonl").done(run_key(opened.digest, choose_device(device)))
+    refs, _ = _load(run / PLAN)
+    done = Ledger(state.root / LEDGER).done(run_key(opened.digest, choose_device(device)))
     record = read_record(opened)
     counts = write_scores(out / "scores.csv", refs, done, record, opened.digest)
     found = {ref.key: done[ref.key] for ref in refs if ref.key in done}
@@ -198,7 +217,7 @@ def _write_results(
 
 
 def score_folder(
-    folder: Path, bundle: Path, out: Path, *, device: str = "auto", watch: Watch | None = None
+    folder: Path, bundle: Path, out: Path, *, device: str = "auto", engine: str = "", watch: Watch | None = None
 ) -> dict[str, Any]:
     """Score every series below a folder into `out/scores.csv`, going on where an earlier run stopped."""
     state = state_folder(out, None).open()
@@ -207,15 +226,17 @@ def score_folder(
         run = state.run_folder("score")
         plan = plan_scores(folder, bundle, state, device=device, watch=watch)
         for shard in write_plan(plan, run):
-            score_shard(shard, bundle, plan.ledger.path, device, watch.bar("scoring", len(plan.todo)))
+            score_shard(shard, bundle, state, device=device, engine=engine, watch=watch)
         return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch)
 
 
-def _save(path: Path, refs: tuple[SeriesRef, ...]) -> None:
+def _save(path: Path, refs: tuple[SeriesRef, ...], run_series: int = 0) -> None:
     with whole_file(path, private=True) as file:
-        json.dump([asdict(ref) for ref in refs], file)
+        json.dump({"run_series": run_series, "series": [asdict(ref) for ref in refs]}, file)
 
 
-def _load(path: Path) -> list[SeriesRef]:
-    records = json.loads(path.read_text(encoding="utf-8"))
-    return [SeriesRef(**{**r, "files": tuple(r["files"]), "shape": tuple(r["shape"])}) for r in records]
+def _load(path: Path) -> tuple[list[SeriesRef], int]:
+    """Series of a file that `_save` wrote, and how many the whole run has to score."""
+    record = json.loads(path.read_text(encoding="utf-8"))
+    refs = [SeriesRef(**{**r, "files": tuple(r["files"]), "shape": tuple(r["shape"])}) for r in record["series"]]
+    return refs, int(record["run_series"])

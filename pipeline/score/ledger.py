@@ -46,11 +46,26 @@ class Ledger:
                     found[line["content"]] = outcome
         return found
 
-    def append(self, run_key: str, chunk: str, outcomes: Mapping[str, Outcome]) -> None:
-        """Add the results of a chunk with one write, and wait until they are on disk."""
+    def engine(self, run_key: str) -> str:
+        """What scored the last series finished under a key; empty where none is."""
+        engine = ""
+        for record in self._lines():
+            if record["run"] == run_key:
+                engine = str(record.get("engine", ""))
+        return engine
+
+    def append(self, run_key: str, chunk: str, outcomes: Mapping[str, Outcome], engine: str = "") -> None:
+        """Add the results of a chunk with one write, and wait until they are on disk.
+
+        Args:
+            run_key: Of the bundle and settings.
+            chunk: Its name.
+            outcomes: Content hash to result.
+            engine: What ran the network.
+        """
+        about = {"run": run_key, "chunk": chunk, "of": len(outcomes), "engine": engine}
         text = "".join(
-            json.dumps({"run": run_key, "chunk": chunk, "of": len(outcomes), "content": content, **outcome.to_record()})
-            + "\n"
+            json.dumps({**about, "content": content, **outcome.to_record()}) + "\n"
             for content, outcome in outcomes.items()
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)

@@ -5,17 +5,18 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from models.bundle import Bundle
 from models.classifier import SliceBagClassifier, pack
 from pipeline.decide.conformal import ConformalScale
-from pipeline.decide.prediction_sets import undetermined
+from pipeline.decide.prediction_sets import close_to_limit, undetermined
 from pipeline.detect.scan_detector import ScanDetector, load_detector, raw_threshold, read_scale
 from pipeline.detect.slices import Slices, in_batches
 from pipeline.gate.gate import Gate, check_gate, gated, read_gate
 from pipeline.learn.objective import anomaly_score, probabilities
 from pipeline.model_record import ModelRecord, load_classifier
+from pipeline.score.engines.engine import RowsModule
 from pipeline.score.outcome import Outcome
 
 
@@ -26,11 +27,18 @@ class ScanModel(Protocol):
     def record(self) -> ModelRecord:
         """What the bundle says of itself."""
 
+    @property
+    def network(self) -> nn.Module:
+        """What is run over batches of slices (B, C, S, S) in [0, 1]: gives rows (B, K) by eager float32."""
+
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
-        """What the network says of each slice, (N, K) a scan, of samples (N, C, S, S) each."""
+        """What the network says of each slice, (N, K) a scan, of samples (N, C, S, S) each, by eager float32."""
 
     def decide(self, rows: Tensor) -> Outcome:
-        """The outcome of one scan."""
+        """The outcome of one scan from the rows (N, K) of its slices."""
+
+    def near(self, rows: Tensor, tolerance: float) -> bool:
+        """Whether scores that are off by up to `tolerance` could give one scan another outcome than another score."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -42,33 +50,59 @@ class ClassifierModel:
     device: torch.device
     gate: Gate | None = None
 
+    @property
+    def network(self) -> nn.Module:
+        """Backbone features (B, F), and the gate's stage means (B, C) behind them."""
+        classifier = self.classifier
+        run = gated(self.gate, classifier.backbone, classifier.features, classifier.features)
+        return RowsModule(classifier, run)
+
     def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
-        """Backbone features (N, F), and the gate's stage means (N, C) behind them."""
-        features = self.classifier.features
-        run = gated(self.gate, self.classifier.backbone, features, features)
-        return in_batches(samples, run, self.device)
+        """Rows (N, K) of prepared scans."""
+        return in_batches(samples, self.network, self.device)
 
     def decide(self, rows: Tensor) -> Outcome:
         """Calibrated probabilities, and the decision at the bundle's threshold, or none where its set leaves it open.
 
         A scan of another kind is refused.
         """
-        record = self.record
-        rows, means = rows.tensor_split([self.classifier.backbone.num_features], dim=1)
+        features, means = self._parted(rows)
         if refusal := self.gate.refusal(means) if self.gate else "":
             return Outcome("refused", refusal)
-        mask = torch.ones(1, len(rows), dtype=torch.bool, device=self.device)
-        with torch.inference_mode():
-            logits = self.classifier.classify(pack(rows.to(self.device), mask), mask).cpu().double()
-        probability = probabilities(logits, record.task, record.temperature, record.bias)[0]
+        probability = self._probability(features)
         score = float(anomaly_score(probability))
         outcome = Outcome(
             status="scored",
             probability=tuple(float(p) for p in probability),
             anomaly_score=score,
-            decision="anomaly" if score >= record.anomaly_threshold else "normal",
+            decision="anomaly" if score >= self.record.anomaly_threshold else "normal",
         )
-        return outcome.referred("", undetermined(record.sets, probability[None].numpy())[0]) if record.sets else outcome
+        sets = self.record.sets
+        return outcome.referred("", undetermined(sets, probability[None].numpy())[0]) if sets else outcome
+
+    def near(self, rows: Tensor, tolerance: float) -> bool:
+        """Whether the gate's limit, the threshold, another most probable class or another set lies within reach."""
+        features, means = self._parted(rows)
+        if self.gate and self.gate.near(means):
+            return True
+        probability = self._probability(features)
+        first, second = probability.topk(2).values
+        off = abs(float(anomaly_score(probability)) - self.record.anomaly_threshold)
+        if off <= tolerance or float(first - second) <= 2 * tolerance:
+            return True
+        return self.record.sets is not None and close_to_limit(self.record.sets, probability.numpy(), tolerance)
+
+    def _parted(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        features, means = rows.tensor_split([self.classifier.backbone.num_features], dim=1)
+        return features, means
+
+    def _probability(self, features: Tensor) -> Tensor:
+        """Calibrated probabilities (L,) of one scan."""
+        record = self.record
+        mask = torch.ones(1, len(features), dtype=torch.bool, device=self.device)
+        with torch.inference_mode():
+            logits = self.classifier.classify(pack(features.to(self.device), mask), mask).cpu().double()
+        return probabilities(logits, record.task, record.temperature, record.bias)[0]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -80,11 +114,16 @@ class DetectorModel:
     scale: ConformalScale
     gate: Gate | None = None
 
-    def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
-        """Scores of the slices (N, 1), and the gate's stage means (N, C) behind them."""
+    @property
+    def network(self) -> nn.Module:
+        """Scores of the slices (B, 1), and the gate's stage means (B, C) behind them."""
         inner = self.detector.detector
         run = gated(self.gate, inner.backbone, lambda images: inner.score(images).score[:, None], inner.pooled_first)
-        return in_batches(samples, run, self.detector.device)
+        return RowsModule(inner, run)
+
+    def rows(self, samples: Sequence[Slices]) -> list[Tensor]:
+        """Rows (N, K) of prepared scans."""
+        return in_batches(samples, self.network, self.detector.device)
 
     def decide(self, rows: Tensor) -> Outcome:
         """The scan's place among held-out normals, and the policy's decision; a refusal of a scan of another kind."""
@@ -99,6 +138,14 @@ class DetectorModel:
             anomaly_score=score,
             decision="anomaly" if raw >= raw_threshold(self.record) else "normal",
         )
+
+    def near(self, rows: Tensor, tolerance: float) -> bool:
+        """Whether the gate's limit or the threshold lies within reach."""
+        rows, means = rows.tensor_split([1], dim=1)
+        if self.gate and self.gate.near(means):
+            return True
+        score, cut = self.scale.score01([self.detector.scan_score(rows[:, 0]), raw_threshold(self.record)])
+        return abs(float(score - cut)) <= tolerance
 
 
 def load_model(bundle: Bundle, record: ModelRecord, device: torch.device) -> ScanModel:

@@ -1,9 +1,10 @@
 """Running a bundle over series: fixed batch shapes, so that a score depends on nothing but its own scan."""
 
 import hashlib
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import torch
@@ -21,13 +22,15 @@ from pipeline.learn.leakage import read_training_set
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.prepare.samples import prepare
 from pipeline.scan import SeriesRef
+from pipeline.score.engines.runner import Runner
 from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import ClassifierModel, ScanModel, load_model
 
 VERSION = 4  # raised whenever the same scan and bundle would give another score
 CHUNK_SLICES = 64
-READERS = 1
+READERS, AHEAD = 1, 2
+NO_MEMORY = Outcome("failed", f"{Reason.OVER_BUDGET}: not enough memory to score it now")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -39,12 +42,17 @@ class Scorer:
         digest: The bundle's digest.
         device: Where the network runs.
         known: Pictures from its training, where it knows them.
+        runner: What runs the network; eager float32 by default.
     """
 
     model: ScanModel
     digest: str
     device: torch.device
     known: tuple[KnownPictures, ...] = ()
+    runner: Runner = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "runner", Runner(self.model, self.device))
 
     @property
     def record(self) -> ModelRecord:
@@ -77,11 +85,14 @@ class Scorer:
 
         Copies that were turned or cropped as well are not looked for, which would take four times as long.
         """
-        outcomes = [self.model.decide(rows) for rows in self.model.rows(samples)]
+        found = zip(self.runner.outcomes(samples), self.copies(samples), strict=True)
+        return [replace(outcome, copy=True) if copy else outcome for outcome, copy in found]
+
+    def copies(self, samples: Sequence[Slices]) -> list[bool]:
+        """Which prepared samples are copies of scans from training."""
         if not self.known:
-            return outcomes
-        copies = copies_among(samples, self.known, moved=False)
-        return [replace(outcome, copy=bool(copy)) for outcome, copy in zip(outcomes, copies, strict=True)]
+            return [False] * len(samples)
+        return [bool(copy) for copy in copies_among(samples, self.known, moved=False)]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -91,14 +102,19 @@ class Ready:
     Attributes:
         slices: Its sample.
         unfamiliar: What of its header training did not have, in words; empty for nothing.
+        copy: Whether it looks like a copy of a scan from training.
     """
 
     slices: Slices
     unfamiliar: str = ""
+    copy: bool = False
 
 
 def run_key(digest: str, device: torch.device) -> str:
-    """What a ledger line is keyed by besides the scan: bundle, engine, device and code version."""
+    """What a ledger line is keyed by besides the scan: bundle, device and code version.
+
+    The engine is not part of it, since each is sealed: what one has scored is not scored again by another.
+    """
     return hashlib.sha256(f"{digest}|eager|{device.type}|{VERSION}".encode()).hexdigest()[:24]
 
 
@@ -131,26 +147,34 @@ def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[Ser
 def score_series(
     scorer: Scorer, refs: Sequence[SeriesRef], ledger: Ledger, progress: Callable[[int], None] | None = None
 ) -> Mapping[str, int]:
-    """Score series chunk by chunk into the ledger; the next chunk is read while the network runs.
+    """Score series chunk by chunk into the ledger; the next ones are read while the network runs.
 
     Returns:
         Status to number of series.
     """
-    counts: dict[str, int] = {}
+    counts: Counter[str] = Counter()
     size = scorer.chunk_series
     chunks = [refs[n : n + size] for n in range(0, len(refs), size)]
-    for chunk, prepared in _read_ahead(scorer, chunks):
-        ready = {content: found for content, found in prepared.items() if isinstance(found, Ready)}
-        outcomes = {content: found for content, found in prepared.items() if isinstance(found, Outcome)}
-        scored = scorer.score([one.slices for one in ready.values()])
-        for (content, one), outcome in zip(ready.items(), scored, strict=True):
-            outcomes[content] = outcome.referred(one.unfamiliar)
-        ledger.append(scorer.run_key, chunk_name(chunk), outcomes)
-        for outcome in outcomes.values():
-            counts[outcome.status] = counts.get(outcome.status, 0) + 1
+    for chunk, read in _read_ahead(scorer, chunks):
+        outcomes = _scored(scorer, read)
+        ledger.append(scorer.run_key, chunk_name(chunk), outcomes, scorer.runner.engine.text)
+        counts.update(outcome.status for outcome in outcomes.values())
         if progress:
             progress(len(chunk))
-    return counts
+    return dict(counts)
+
+
+def _scored(scorer: Scorer, read: Mapping[str, Ready | Outcome]) -> dict[str, Outcome]:
+    """Outcomes of a chunk, in its order."""
+    ready = {content: one for content, one in read.items() if isinstance(one, Ready)}
+    try:
+        found = scorer.runner.outcomes([one.slices for one in ready.values()])
+    except MemoryError:
+        found = [NO_MEMORY] * len(ready)
+    outcomes = {content: one for content, one in read.items() if isinstance(one, Outcome)}
+    for (content, one), outcome in zip(ready.items(), found, strict=True):
+        outcomes[content] = replace(outcome.referred(one.unfamiliar), copy=one.copy)
+    return {content: outcomes[content] for content in read}
 
 
 def chunk_name(chunk: Sequence[SeriesRef]) -> str:
@@ -161,23 +185,31 @@ def chunk_name(chunk: Sequence[SeriesRef]) -> str:
 def _read_ahead(
     scorer: Scorer, chunks: Sequence[Sequence[SeriesRef]]
 ) -> Iterator[tuple[Sequence[SeriesRef], dict[str, Ready | Outcome]]]:
-    def read(chunk: Sequence[SeriesRef]) -> dict[str, Ready | Outcome]:
-        return {ref.key: _prepared(ref, scorer.record) for ref in chunk}
+    """Chunks with their prepared scans; two are read ahead."""
 
-    with ThreadPoolExecutor(max_workers=READERS) as readers:
-        coming = [readers.submit(read, chunk) for chunk in chunks[:2]]
+    def read(chunk: Sequence[SeriesRef]) -> dict[str, Ready | Outcome]:
+        found = {ref.key: ready_scan(ref, scorer.record) for ref in chunk}
+        ready = {content: one for content, one in found.items() if isinstance(one, Ready)}
+        copies = scorer.copies([one.slices for one in ready.values()])
+        return found | {
+            content: replace(one, copy=copy) for (content, one), copy in zip(ready.items(), copies, strict=True)
+        }
+
+    with ThreadPoolExecutor(READERS, initializer=torch.set_num_threads, initargs=(1,)) as readers:
+        coming = [readers.submit(read, chunk) for chunk in chunks[:AHEAD]]
         try:
             for n, chunk in enumerate(chunks):
-                prepared = coming.pop(0).result()
-                if n + 2 < len(chunks):
-                    coming.append(readers.submit(read, chunks[n + 2]))
-                yield chunk, prepared
+                found = coming.pop(0).result()
+                if n + AHEAD < len(chunks):
+                    coming.append(readers.submit(read, chunks[n + AHEAD]))
+                yield chunk, found
         finally:
             for future in coming:
                 future.cancel()
 
 
-def _prepared(ref: SeriesRef, record: ModelRecord) -> Ready | Outcome:
+def ready_scan(ref: SeriesRef, record: ModelRecord) -> Ready | Outcome:
+    """A series that can be scored, or why it cannot."""
     try:
         slices = prepare(read_scan(ref), record.preparation).slices
         header = check_headers(ref, record.headers)
@@ -187,4 +219,4 @@ def _prepared(ref: SeriesRef, record: ModelRecord) -> Ready | Outcome:
     except OSError as error:
         return Outcome("failed", f"{Reason.UNREADABLE}: {error.strerror or type(error).__name__}")
     except MemoryError:
-        return Outcome("failed", f"{Reason.OVER_BUDGET}: not enough memory to read it now")
+        return NO_MEMORY

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import signal
@@ -13,7 +14,7 @@ from models.errors import BundleError
 from pipeline.errors import BusyError, DiskSpaceError, SourceError
 from pipeline.ingest import scan_folder
 from pipeline.score import scorer
-from pipeline.score.folder import finish, plan_scores, score_folder, score_shard, shard_size, state_folder, write_plan
+from pipeline.score.folder import finish, plan_scores, score_folder, score_shard, state_folder, write_plan
 from pipeline.watch import Watch
 from pipeline.workspace import exclusive
 
@@ -146,9 +147,9 @@ def test_shards_hold_what_is_to_be_scored(incoming, radiograph_bundle, tmp_path,
     plan = plan_scores(incoming, radiograph_bundle, state, device="cpu", watch=Watch())
     assert plan.counts() == {"to score": 24, "done before or twice": 0, "refused": 2, "ignored": 1}
     shards = write_plan(plan, run)
-    assert [shard_size(shard) for shard in shards] == [10, 10, 4]
-    assert score_shard(shards[1], radiograph_bundle, plan.ledger.path, "cpu") == {"scored": 10}
-    assert score_shard(shards[1], radiograph_bundle, plan.ledger.path, "cpu") == {}
+    assert [len(json.loads(shard.read_text())["series"]) for shard in shards] == [10, 10, 4]
+    assert score_shard(shards[1], radiograph_bundle, state, device="cpu", watch=Watch()) == {"scored": 10}
+    assert score_shard(shards[1], radiograph_bundle, state, device="cpu", watch=Watch()) == {}
     told = finish(run, state, radiograph_bundle, tmp_path / "out", device="cpu", heatmaps=False, watch=Watch())
     assert told["counts"] == {"scored": 10, "refused": 2, "ignored": 1}
     again = plan_scores(incoming, radiograph_bundle, state, device="cpu", watch=Watch())

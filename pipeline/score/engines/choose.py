@@ -1,0 +1,194 @@
+"""Which engine runs a bundle here: the one that was asked for or used before, else the fastest that gets a seal."""
+
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+
+from models.registry import lookup
+from pipeline.detect.slices import SCORING_BATCH, Slices
+from pipeline.score.engines.engine import REFERENCE, EngineError, EngineKind, Run, Slot
+from pipeline.score.engines.machine import machine_id
+from pipeline.score.engines.openvino_engines import OPENVINO, OPENVINO_BFLOAT16
+from pipeline.score.engines.seal import Reference, Seal, make_seal, read_seal, reference
+from pipeline.score.engines.torch_engines import AMP, COMPILE, EAGER
+from pipeline.score.scan_models import ScanModel
+from pipeline.workspace import write_json
+
+AUTO = "auto"
+KINDS = {kind.name: kind for kind in (EAGER, AMP, COMPILE, OPENVINO, OPENVINO_BFLOAT16)}
+NAMES = (AUTO, *KINDS)
+WORTH_SLICES = 1000  # fewer are scored before another engine is exported and sealed
+COMPILE_SLICES = 20_000  # fewer are scored before torch.compile is done
+SEAL_SCANS, FEWEST_SCANS, SEAL_SLICES = 64, 8, 256
+CHOICE = "choice.json"
+
+Scans = Callable[[int, int], Sequence[Slices]]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """What runs a network.
+
+    Attributes:
+        name: Its kind's.
+        tolerance: Scans that lie this close to a threshold are computed again in eager float32; 0 for none.
+        run: Batches of slices in [0, 1] to rows; None for the model's own network.
+        batch: B, slices in a batch.
+        channels: C of the slices that it takes; others go through the model's own network; None for any.
+        note: What was chosen and why, in words; empty where nothing was to choose.
+    """
+
+    name: str = REFERENCE
+    tolerance: float = 0.0
+    run: Run | None = None
+    batch: int = SCORING_BATCH
+    channels: int | None = None
+    note: str = ""
+
+    @property
+    def text(self) -> str:
+        """As the ledger has it: its name, and the batch where it was halved."""
+        return self.name if self.batch == SCORING_BATCH else f"{self.name}:{self.batch}"
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class EngineRoom:
+    """A bundle's engines on one machine.
+
+    Attributes:
+        model: The bundle's model on its device.
+        digest: The bundle's.
+        cache: Where engines are kept.
+        device: Where the network runs.
+    """
+
+    model: ScanModel
+    digest: str
+    cache: Path
+    device: torch.device
+
+    @property
+    def folder(self) -> Path:
+        """Where the bundle's engines of this machine lie."""
+        return self.cache / "engines" / f"{self.digest[:16]}-{machine_id(self.device)}"
+
+    def choose(self, asked: str, *, kept: str, scans: Scans, slices: int) -> Engine:
+        """The engine of a run.
+
+        Args:
+            asked: One of `NAMES`.
+            kept: The engine that scored earlier series of the same run, as the ledger has it; empty for none.
+            scans: Gives at most so many prepared scans of at most so many slices, to make a seal with.
+            slices: How many slices are to be scored.
+
+        Raises:
+            EngineError: If an engine that was asked for by name cannot be used here.
+        """
+        name, _, batch = kept.partition(":")
+        if asked != AUTO:
+            kind = lookup("engine", KINDS, asked)
+            return self._sealed(kind, self._scans_once(scans))[0]
+        if batch.isdecimal() and name == REFERENCE:
+            return Engine(batch=max(1, min(SCORING_BATCH, int(batch))))
+        known = self._scans_once(scans)
+        for before in (name, self._chosen()):
+            if before == REFERENCE and before == name and slices >= WORTH_SLICES:
+                continue  # eager because there was little to score
+            if before in KINDS:
+                try:
+                    return self._sealed(KINDS[before], known)[0]
+                except EngineError as error:
+                    logging.getLogger(__name__).info("%s", error)
+        if slices < WORTH_SLICES:
+            return Engine()
+        return self._measured(known, slices)
+
+    def _scans_once(self, scans: Scans) -> Callable[[], Reference]:
+        found: list[Reference] = []
+
+        def known() -> Reference:
+            if not found:
+                samples = scans(SEAL_SCANS, SEAL_SLICES)
+                if len(samples) < FEWEST_SCANS:
+                    raise EngineError(f"{len(samples)} readable scans to make a seal with, {FEWEST_SCANS} are needed")
+                found.append(reference(self.model, samples, self._slot(EAGER, _channels(samples))))
+            return found[0]
+
+        return known
+
+    def _measured(self, known: Callable[[], Reference], slices: int) -> Engine:
+        """Seal every engine that can be used, and take the one that costs least."""
+        best: tuple[Engine, float] | None = None
+        said: list[str] = []
+        try:
+            eager = known().seconds
+        except EngineError:
+            return Engine()
+        for kind in KINDS.values():
+            if kind is EAGER or kind.missing(self.device) or (kind is COMPILE and slices < COMPILE_SLICES):
+                continue
+            try:
+                engine, seal = self._sealed(kind, known)
+            except EngineError as error:
+                said.append(str(error))
+                continue
+            if seal is not None:
+                said.append(f"{kind.name} {1 / seal.cost:.0f} slices a second")
+                if seal.cost < (best[1] if best else eager):
+                    best = engine, seal.cost
+        chosen = best[0] if best else Engine()
+        write_json(self.folder / CHOICE, {"engine": chosen.name})
+        return replace(chosen, note=f"engine {chosen.name} (eager {1 / eager:.0f} slices a second; {'; '.join(said)})")
+
+    def _chosen(self) -> str:
+        try:
+            name = json.loads((self.folder / CHOICE).read_text(encoding="utf-8"))["engine"]
+        except (OSError, ValueError, TypeError, KeyError):
+            return ""
+        return str(name)
+
+    def _sealed(self, kind: EngineKind, known: Callable[[], Reference]) -> tuple[Engine, Seal | None]:
+        """An engine with its seal, made now where there is none.
+
+        Raises:
+            EngineError: If it cannot be used here, or gets no seal.
+        """
+        if kind is EAGER:
+            return Engine(), None
+        if reason := kind.missing(self.device):
+            raise EngineError(f"{kind.name}: {reason}")
+        names = {"bundle": self.digest, "machine": machine_id(self.device)}
+        for channels in (1, 3):
+            slot = self._slot(kind, channels)
+            try:
+                seal = read_seal(self._seal_path(kind, slot), kind, slot.folder, **names)
+            except EngineError:
+                continue
+            return self._engine(kind, kind.load(self.model.network, slot), channels), seal
+        slot = self._slot(kind, _channels(known().samples))
+        if kind.export and not all((slot.folder / name).is_file() for name in kind.files):
+            kind.export(self.model.network, slot)
+        run = kind.load(self.model.network, slot)
+        seal = make_seal(kind, run, self.model, known(), slot, **names)
+        seal.write(self._seal_path(kind, slot))
+        return self._engine(kind, run, slot.channels), seal
+
+    def _engine(self, kind: EngineKind, run: Run, channels: int) -> Engine:
+        return Engine(kind.name, kind.tolerance, run, channels=channels)
+
+    def _seal_path(self, kind: EngineKind, slot: Slot) -> Path:
+        return self.folder / f"{kind.name}-{slot.channels}.json"
+
+    def _slot(self, kind: EngineKind, channels: int) -> Slot:
+        """Kinds that export the same files share a folder."""
+        shared = "-".join(kind.files) or kind.name
+        folder = self.folder / f"{shared}-{channels}"
+        return Slot(folder, self.device, channels, self.model.record.preparation.image_size)
+
+
+def _channels(samples: Sequence[Slices]) -> int:
+    return max(int(sample.shape[1]) for sample in samples)

@@ -1,0 +1,219 @@
+import contextlib
+import json
+import logging
+from dataclasses import replace
+from typing import get_args
+
+import pytest
+import torch
+
+from pipeline.config import EngineName
+from pipeline.detect.slices import SCORING_BATCH
+from pipeline.ingest.read import read_scan
+from pipeline.ingest.scan_folder import scan_sources
+from pipeline.prepare.samples import prepare
+from pipeline.score.engines import choose
+from pipeline.score.engines.choose import KINDS, NAMES, WORTH_SLICES, Engine, EngineRoom
+from pipeline.score.engines.engine import FLOAT32, EngineError, EngineKind
+from pipeline.score.engines.for_run import choose_for
+from pipeline.score.engines.runner import Runner
+from pipeline.score.scorer import load_scorer
+
+CPU = torch.device("cpu")
+MANY = 10 * WORTH_SLICES
+
+
+def no_scans(most, slices):
+    raise AssertionError("no scan is needed")
+
+
+def offset(amount, *, name="off", tolerance=FLOAT32, calls=None):
+    """An engine that moves the head's input so that calibrated scores are off."""
+
+    def load(network, slot):
+        def run(slices):
+            if calls is not None:
+                calls.append(tuple(slices.shape))
+            return network(slices) * (1 + amount)
+
+        return run
+
+    return EngineKind(name, tolerance, lambda device: "", load)
+
+
+@pytest.fixture(scope="module")
+def scorer(radiograph_bundle):
+    """A network that was never trained, with a temperature that brings its scores away from 0 and 1."""
+    scorer = load_scorer(radiograph_bundle, CPU)
+    record = scorer.record.model_copy(update={"temperature": 40.0})
+    return replace(scorer, model=replace(scorer.model, record=record))
+
+
+@pytest.fixture(scope="module")
+def refs(samples):
+    found = [ref for ref in scan_sources([samples / "radiographs", samples / "incoming"]) if ref.status == "ok"]
+    return [ref for ref in found if ref.modality in ("CR", "DX")]
+
+
+@pytest.fixture(scope="module")
+def scans(refs, scorer):
+    return [prepare(read_scan(ref), scorer.record.preparation).slices for ref in refs[:24]]
+
+
+@pytest.fixture
+def room(scorer, tmp_path):
+    return EngineRoom(scorer.model, scorer.digest, tmp_path, CPU)
+
+
+def giving(scans):
+    return lambda most, slices: scans[:most]
+
+
+def test_the_configuration_knows_the_same_engines():
+    assert set(get_args(EngineName)) == set(NAMES)
+
+
+@pytest.mark.parametrize("name", [name for name in KINDS if name != "compile"])
+def test_each_engine_agrees_with_eager(name, room, scans):
+    kind = KINDS[name]
+    if reason := kind.missing(CPU):
+        pytest.skip(reason)
+    engine = room.choose(name, kept="", scans=giving(scans), slices=MANY)
+    assert engine.name == name
+    ours = Runner(room.model, CPU, engine).outcomes(scans)
+    theirs = Runner(room.model, CPU).outcomes(scans)
+    assert [outcome.decision for outcome in ours] == [outcome.decision for outcome in theirs]
+    for a, b in zip(ours, theirs, strict=True):
+        assert a.anomaly_score == pytest.approx(b.anomaly_score, abs=kind.tolerance)
+    assert len({outcome.anomaly_score for outcome in ours}) == len(scans)
+
+
+def test_an_openvino_score_depends_on_nothing_but_its_scan(room, scans):
+    if reason := KINDS["openvino"].missing(CPU):
+        pytest.skip(reason)
+    runner = Runner(room.model, CPU, room.choose("openvino", kept="", scans=giving(scans), slices=MANY))
+    together = runner.outcomes(scans)
+    assert [runner.outcomes([scan])[0] for scan in scans] == together
+    assert runner.outcomes(scans[::-1]) == together[::-1]
+
+
+def test_an_engine_that_lies_gets_no_seal(room, scans, monkeypatch):
+    monkeypatch.setitem(KINDS, "off", offset(0.5))
+    with pytest.raises(EngineError, match="not used"):
+        room.choose("off", kept="", scans=giving(scans), slices=MANY)
+    assert not list(room.cache.rglob("off*.json"))
+
+
+def test_auto_takes_the_cheapest_that_is_sealed(room, scans, monkeypatch):
+    calls = []
+    monkeypatch.setattr(choose, "KINDS", {
+        "eager": KINDS["eager"],
+        "lying": offset(0.5, name="lying"),
+        "honest": offset(0.0, name="honest", calls=calls),
+    })  # fmt: skip
+    monkeypatch.setattr(choose, "reference", lambda *a: replace(made(*a), seconds=1e6))  # eager is never cheapest
+    engine = room.choose("auto", kept="", scans=giving(scans), slices=MANY)
+    assert engine.name == "honest"
+    assert "lying: " in engine.note
+    assert "honest " in engine.note
+    assert calls
+    assert set(calls) == {(SCORING_BATCH, 1, 64, 64)}
+    again = room.choose("auto", kept="", scans=no_scans, slices=5)  # its seal is there, and nothing is measured
+    assert (again.name, again.note) == ("honest", "")
+
+
+def made(*arguments):
+    from pipeline.score.engines.seal import reference
+
+    return reference(*arguments)
+
+
+def test_eager_where_nothing_is_faster(room, scans, monkeypatch):
+    monkeypatch.setattr(choose, "KINDS", {"eager": KINDS["eager"], "lying": offset(0.5, name="lying")})
+    assert room.choose("auto", kept="", scans=giving(scans), slices=MANY).text == "eager"
+    assert json.loads(next(room.cache.rglob("choice.json")).read_text()) == {"engine": "eager"}
+
+
+def test_few_scans_are_scored_by_eager_without_measuring(room):
+    assert room.choose("auto", kept="", scans=no_scans, slices=WORTH_SLICES - 1).name == "eager"
+
+
+def test_too_few_scans_make_no_seal(room, scans):
+    assert room.choose("auto", kept="", scans=giving(scans[:7]), slices=MANY).name == "eager"
+    with pytest.raises(EngineError, match="7 readable scans"):
+        room.choose("amp", kept="", scans=giving(scans[:7]), slices=MANY)
+
+
+def test_a_run_keeps_the_engine_of_its_ledger(room, scans, monkeypatch):
+    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest"))
+    assert room.choose("auto", kept="honest", scans=giving(scans), slices=5).name == "honest"
+    assert room.choose("auto", kept="eager:4", scans=no_scans, slices=MANY).text == "eager:4"
+
+
+def test_an_engine_of_the_ledger_that_no_longer_agrees_is_dropped(room, scans, monkeypatch, caplog):
+    monkeypatch.setitem(KINDS, "honest", offset(0.4, name="honest"))
+    with caplog.at_level(logging.INFO):
+        assert room.choose("auto", kept="honest", scans=giving(scans), slices=5).name == "eager"
+    assert "not used" in caplog.text
+
+
+def test_an_altered_export_is_not_believed(room, scans):
+    kind = KINDS["openvino"]
+    if reason := kind.missing(CPU):
+        pytest.skip(reason)
+    room.choose("openvino", kept="", scans=giving(scans), slices=MANY)
+    exported = next(room.cache.rglob("model.bin"))
+    seal = next(room.cache.rglob("openvino-1.json"))
+    content = bytearray(exported.read_bytes())
+    content[len(content) // 2] ^= 1
+    exported.write_bytes(content)
+    asked = []
+
+    def again(most, slices):
+        asked.append(most)
+        return scans[:most]
+
+    with contextlib.suppress(EngineError):  # the altered weights may differ by too much
+        room.choose("openvino", kept="", scans=again, slices=MANY)
+    assert asked, "held against eager again"
+    record = json.loads(seal.read_text())
+    record["bundle"] = "0" * 64
+    seal.write_text(json.dumps(record))
+    asked.clear()
+    room.choose("openvino", kept="", scans=again, slices=MANY)
+    assert asked
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"engine": "nobody"}', "nonsense", '{"engine": 5}'])
+def test_a_seal_or_choice_that_makes_no_sense_is_none(text, room, scans, monkeypatch):
+    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest"))
+    room.folder.mkdir(parents=True)
+    (room.folder / "honest-1.json").write_text(text)
+    (room.folder / "choice.json").write_text(text)
+    assert room.choose("honest", kept="", scans=giving(scans), slices=MANY).name == "honest"
+    assert room.choose("auto", kept="", scans=giving(scans), slices=5).name == "eager"
+
+
+def test_scans_close_to_a_threshold_are_decided_by_eager(room, scans, monkeypatch):
+    exact = Runner(room.model, CPU).outcomes(scans)
+    middle = sorted(outcome.anomaly_score for outcome in exact)[len(scans) // 2]
+    model = replace(room.model, record=room.model.record.model_copy(update={"anomaly_threshold": middle}))
+    engine = Engine("off", FLOAT32, offset(-1e-4).load(model.network, None), channels=1)
+    wanted = Runner(model, CPU).outcomes(scans)
+    found = Runner(model, CPU, engine).outcomes(scans)
+    assert [outcome.decision for outcome in found] == [outcome.decision for outcome in wanted]
+    at = [n for n, outcome in enumerate(wanted) if outcome.anomaly_score == middle]
+    assert found[at[0]] == wanted[at[0]]
+    far = [n for n, outcome in enumerate(wanted) if abs(outcome.anomaly_score - middle) > 0.01]
+    assert far
+    assert all(found[n] != wanted[n] for n in far)
+    careless = Runner(model, CPU, replace(engine, tolerance=0.0)).outcomes(scans)
+    assert careless[at[0]] != wanted[at[0]]
+
+
+def test_the_first_readable_series_of_a_run_make_the_seal(scorer, refs, tmp_path):
+    engine = choose_for(scorer, refs, "amp", tmp_path, kept="", series=len(refs))
+    assert engine.name == "amp"
+    seal = json.loads(next(tmp_path.rglob("amp-1.json")).read_text())
+    assert seal["scans"] == min(64, len(refs))
+    assert 0 < seal["worst"] <= 0.01
