@@ -109,5 +109,16 @@ def test_it_holds_no_path_and_no_identity(incoming, radiograph_bundle, tmp_path)
     uids = {row.split(",")[1] for row in rows[1:]} - {""}
     assert len(uids) >= 24
     assert not [word for word in {"Mueller", "incoming", ".dcm", *uids} if word in text]
-    allowed = {"run", "chunk", "of", "content", "status", "reason", "probability", "anomaly_score", "decision"}
-    assert {key for line in text.splitlines() for key in json.loads(line)} == allowed
+    allowed = {
+        "run",
+        "chunk",
+        "of",
+        "content",
+        "status",
+        "reason",
+        "probability",
+        "anomaly_score",
+        "decision",
+        "engine",
+    }
+    assert {key for line in text.splitlines() for key in json.loads(line)} == allowed | {"decision"}
