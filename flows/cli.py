@@ -9,6 +9,7 @@ from pathlib import Path
 from flows.doctor_options import add_arguments as doctor_arguments
 from flows.models_options import add_arguments as models_arguments
 from flows.pacs_options import add_pacs
+from flows.score_options import SERVE_SETTLE_SECONDS, add_again, add_settle
 from flows.shift_options import add_arguments as shift_arguments
 from flows.validate_options import class_share
 
@@ -123,10 +124,13 @@ def build_parser() -> argparse.ArgumentParser:
         default="none",
         help="heat-maps as DICOM objects in the scan's own study, too (default: %(default)s)",
     )
+    add_settle(score, default=0.0)
+    add_again(score)
     score.add_argument("--dry-run", action="store_true", help="say what would be done")
 
     serve = add("serve", "score an incoming folder on schedule until stopped")
     _scoring(serve)
+    add_settle(serve, default=SERVE_SETTLE_SECONDS)
     serve.add_argument("--cron", default="0 4 * * *", help="when, as cron says it (default: %(default)s)")
     serve.add_argument("--timezone", default="UTC", help="IANA name (default: %(default)s)")
     serve.add_argument("--port", type=int, default=4200, help="of the Prefect server (default: %(default)s)")

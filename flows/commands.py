@@ -14,12 +14,13 @@ from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
 from flows.request import Request
 from flows.run import run_flow
+from flows.score_options import asked_share
 from flows.tools import count_line
 from flows.validate_options import by_class
 from models.errors import ModelError
 from pipeline.config import EngineName, load_config
 from pipeline.errors import ConfigError, PipelineError, RefusedError, SourceError
-from pipeline.workspace import Workspace, require_writable
+from pipeline.workspace import Workspace, require_space, require_writable
 
 
 def run(options: argparse.Namespace) -> int:
@@ -154,10 +155,14 @@ def score_request(options: argparse.Namespace) -> Request:
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
     bundle = bundle_name(options)
+    share = asked_share(options)
     require_writable(options.out)
     if options.dicom_results:
         require_writable(options.out / RESULTS)
-    space = state_folder(options.out, options.workspace).open()
+    space = state_folder(options.out, options.workspace, share)
+    for folder in (options.out, space.root):  # before Prefect needs it for its database
+        require_space(folder, 0)
+    space.open()
     return Request(
         verb="score",
         workspace=str(space.root.absolute()),
@@ -172,6 +177,9 @@ def score_request(options: argparse.Namespace) -> Request:
             "dicom_maps": getattr(options, "dicom_maps", "none"),
             "dicom_results": options.dicom_results,
             "archives": options.archives,
+            "settle": options.settle,
+            "retry": getattr(options, "retry", False),
+            "shard": getattr(options, "shard", ""),
         },
     )
 
@@ -187,7 +195,7 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
         _keep(request)
         raise
     result["lines"] = [f"scores: {result['scores']}", count_line(result["counts"])]
-    told = {"heat-maps": result["heatmaps"], "DICOM results": result["dicom_results"]}
+    told = {"all shards": result["joined"], "heat-maps": result["heatmaps"], "DICOM results": result["dicom_results"]}
     result["lines"][1:1] = [f"{name}: {folder}" for name, folder in told.items() if folder]
     return result
 
@@ -197,7 +205,8 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
 
     from pipeline.score.folder import plan_scores, state_folder
 
-    space = state_folder(options.out, options.workspace)
+    share = asked_share(options)
+    space = state_folder(options.out, options.workspace, share)
     with tempfile.TemporaryDirectory() as scratch:
         there = space if space.root.exists() else Workspace(Path(scratch)).open()
         plan = plan_scores(
@@ -207,6 +216,9 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
             device=options.device,
             watch=make_watch(options.json),
             archives=options.archives,
+            settle=options.settle,
+            retry=options.retry,
+            share=share,
         )
     return {"counts": plan.counts(), "lines": [count_line(plan.counts())]}
 
@@ -215,6 +227,7 @@ def _keep(request: Request) -> None:
     """Write scores.csv with what was done before an interruption."""
     from pipeline.registry.approved import chosen_bundle
     from pipeline.score.folder import PLAN, finish
+    from pipeline.score.share import parse_share
     from pipeline.watch import Watch
 
     run_folder = Path(request.run)
@@ -227,6 +240,7 @@ def _keep(request: Request) -> None:
             device=request.options["device"],
             heatmaps=False,
             watch=Watch(),
+            share=parse_share(request.options["shard"]) if request.options["shard"] else None,
         )
 
 

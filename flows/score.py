@@ -9,17 +9,24 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import publish_counts
 from flows.progress import make_watch
-from flows.request import read_request
+from flows.request import Request, read_request
 from flows.seal import SealedError, sealed
 from pipeline.registry.approved import choose_bundle, chosen_bundle
 from pipeline.score.folder import finish, plan_scores, score_shard, sole_run, write_plan
+from pipeline.score.share import Share, parse_share
+
+
+def share_of(asked: Request) -> Share | None:
+    """This machine's share of the folder; None where it scores it alone."""
+    text = asked.options.get("shard", "")
+    return parse_share(text) if text else None
 
 
 def run_lock(request: str) -> contextlib.ExitStack:
     """Take the locks of the run, for as long as the stack stays open."""
     asked = read_request(request)
     locks = contextlib.ExitStack()
-    locks.enter_context(sole_run(asked.space, Path(asked.out)))
+    locks.enter_context(sole_run(asked.space, Path(asked.out), share_of(asked)))
     return locks
 
 
@@ -30,7 +37,10 @@ def run_find(request: str) -> list[str]:
     device = asked.options["device"]
     folder, archives = Path(asked.sources[0]), bool(asked.options.get("archives"))
     bundle = choose_bundle(asked.space, asked.bundle, Path(asked.run), watch)
-    plan = plan_scores(folder, bundle, asked.space, device=device, watch=watch, archives=archives)
+    choice = {"settle": asked.options.get("settle", 0), "retry": asked.options.get("retry", False)}
+    plan = plan_scores(
+        folder, bundle, asked.space, device=device, watch=watch, archives=archives, share=share_of(asked), **choice
+    )
     watch.note(", ".join(f"{count} {what}" for what, count in plan.counts().items()))
     return [str(path) for path in write_plan(plan, Path(asked.run))]
 
@@ -62,6 +72,7 @@ def run_finish(request: str) -> dict[str, Any]:
         dicom_maps=asked.options.get("dicom_maps", "none"),
         dicom_results=asked.options.get("dicom_results", False),
         watch=make_watch(run=Path(asked.run)),
+        share=share_of(asked),
     )
 
 

@@ -1,6 +1,6 @@
 """The records that flow through: `SeriesRef` (on disk) -> `Scan` (in memory)."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -51,6 +51,7 @@ class SeriesRef:
         patient: PatientID as read, empty where there is none. Never leaves the user's own files.
         shape: Voxels (I, J, K) as the header declares them; empty where unknown.
         geometry: `patient` where the file places the image in the patient, else `none`; empty where unknown.
+        stamp: Of the files' sizes and times of change when they were listed, see `pipeline.ingest.stamp`.
     """
 
     source: str
@@ -66,6 +67,7 @@ class SeriesRef:
     patient: str = ""
     shape: tuple[int, ...] = ()
     geometry: Literal["patient", "none", ""] = ""
+    stamp: str = field(default="", compare=False)
 
     @property
     def kind(self) -> Kind:

@@ -1,6 +1,7 @@
 """The workspace folder: where it keeps what, files that appear whole or not at all, pseudonyms, disk space."""
 
 import contextlib
+import errno
 import hashlib
 import hmac
 import json
@@ -19,6 +20,7 @@ from pipeline.errors import BusyError, DiskSpaceError, SourceError
 
 PRIVATE = 0o600
 SPARE_BYTES = 200 * 2**20
+NO_ROOM = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS)
 SPREADSHEET = frozenset("=+-@\t\r")  # with what a spreadsheet's formula begins
 
 
@@ -42,6 +44,10 @@ def whole_file(path: Path, *, mode: str = "w", private: bool = False, synced: bo
             if synced:
                 os.fsync(file.fileno())
         beside.replace(path)
+    except OSError as error:
+        if error.errno in NO_ROOM and error.filename is None:
+            raise OSError(error.errno, error.strerror, str(path)) from error  # which says on what disk
+        raise
     finally:
         beside.unlink(missing_ok=True)
 
@@ -89,16 +95,23 @@ def require_writable(folder: Path) -> None:
 
 
 @contextlib.contextmanager
-def exclusive(folder: Path) -> Iterator[None]:
+def exclusive(folder: Path, *, timeout: float = 0) -> Iterator[None]:
     """Hold the lock of a folder for as long as a run writes into it.
+
+    Args:
+        folder: It is made.
+        timeout: Seconds to wait for another process to let go of it.
 
     Raises:
         BusyError: If another process holds it.
+        SourceError: If its file system has no locks.
     """
     folder.mkdir(parents=True, exist_ok=True)
     lock = FileLock(folder / "lock")
     try:
-        lock.acquire(timeout=0)
+        lock.acquire(timeout=timeout)
+    except NotImplementedError as error:
+        raise SourceError(f"{folder}: its file system keeps no locks; choose a folder elsewhere") from error
     except Timeout as error:
         raise BusyError(f"{folder}: another run is writing here; wait for it or choose another folder") from error
     try:

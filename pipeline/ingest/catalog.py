@@ -41,7 +41,7 @@ class Catalog:
         by_key = {_key(path): path for path in paths}
         query = sa.select(file_table.c.path, file_table.c.facts)
         found: dict[str, FileFacts] = {}
-        with self._engine.connect() as connection:
+        with reading(self._engine) as connection:
             for keys in _chunks(list(by_key)):
                 chosen = query.where(file_table.c.path.in_(keys), file_table.c.version == FACTS_VERSION)
                 for key, text in connection.execute(chosen):

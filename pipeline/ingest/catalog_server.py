@@ -44,7 +44,8 @@ def reached(engine: sa.Engine, failing: str) -> Iterator[None]:
     try:
         yield
     except sa.exc.DBAPIError as error:
-        raise CatalogError(f"{shown(str(engine.url))}: the catalogue {failing}") from error
+        full = "; the disk is full" if "disk is full" in str(error.orig) else ""
+        raise CatalogError(f"{shown(str(engine.url))}: the catalogue {failing}{full}") from error
 
 
 @contextmanager

@@ -5,6 +5,7 @@ import posixpath
 from collections.abc import Sequence
 
 from pipeline.ingest.facts import FileFacts
+from pipeline.ingest.stamp import stamp_of
 from pipeline.scan import SeriesRef
 
 
@@ -35,6 +36,7 @@ def series_ref(
         patient=first.patient,
         shape=(*first.shape[:2], images) if first.shape else (),
         geometry=first.geometry,
+        stamp=_stamp(files),
     )
 
 
@@ -48,6 +50,7 @@ def row_for_file(file: FileFacts) -> SeriesRef:
         modality=file.modality,
         files=(file.path,),
         content=content_of([file]) if file.sha256 else "",
+        stamp=_stamp([file]),
     )
 
 
@@ -61,3 +64,10 @@ def common_source(sources: Sequence[str]) -> str:
 def content_of(files: Sequence[FileFacts]) -> str:
     """SHA-256 over the sorted hashes of the files, so that it is the same wherever they lie."""
     return hashlib.sha256("".join(sorted(file.sha256 for file in files)).encode()).hexdigest()
+
+
+def _stamp(files: Sequence[FileFacts]) -> str:
+    """Empty where a file was never opened."""
+    if not all(file.mtime_ns for file in files):
+        return ""
+    return stamp_of((file.size, file.mtime_ns) for file in files)

@@ -2,11 +2,12 @@
 
 import contextlib
 import itertools
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from pipeline.errors import Reason
+from pipeline.errors import DiskSpaceError, Reason
 from pipeline.ingest.archives import Archives, hash_archive, open_archive
 from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.examine import examine
@@ -46,6 +47,7 @@ def scan_sources(
 
     Raises:
         SourceError: If a path given is missing or cannot be listed.
+        DiskSpaceError: If there is no room for temporary files.
     """
     zips: Zips = "none" if archives is None else "all" if archives.everywhere else "given"
     found: Iterable[FoundFile] = find_files(sources, zips)
@@ -54,7 +56,7 @@ def scan_sources(
     if archives is not None:
         found = _opened(found, archives, catalog)
     done = 0
-    with contextlib.closing(Spool()) as spool:
+    with _temporary_files(), contextlib.closing(Spool()) as spool:
         for batch in _batches(found):
             for facts in _examined(batch, catalog, hashed):
                 spool.add(facts)
@@ -77,6 +79,14 @@ def group_files(files: Sequence[FileFacts]) -> list[SeriesRef]:
     if first.format and first.status == "ok":
         return _volumes(first)
     return [row_for_file(first)]
+
+
+@contextlib.contextmanager
+def _temporary_files() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:  # of the spool; those of a catalogue are told by itself
+        raise DiskSpaceError(f"temporary files cannot be written ({error}); set TMPDIR elsewhere") from error
 
 
 def _batches(found: Iterable[FoundFile]) -> Iterator[list[FoundFile]]:

@@ -1,17 +1,11 @@
 """Scoring a folder from start to end; the flow runs these steps as tasks."""
 
 import contextlib
-import json
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from models.bundle import open_bundle
-from pipeline.errors import SourceError
-from pipeline.ingest.archives import workspace_archives
-from pipeline.ingest.catalog import Catalog
-from pipeline.ingest.scan_folder import scan_sources
 from pipeline.learn.device import choose_device
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
@@ -21,82 +15,50 @@ from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.origin import Origin
 from pipeline.score.outcome import Outcome
+from pipeline.score.plan import LEDGER, ScorePlan, plan_scores
+from pipeline.score.ref_file import read_refs, write_refs
 from pipeline.score.scorer import load_scorer, pending, run_key, score_series
-from pipeline.score.table import write_scores
+from pipeline.score.share import STATE, Share, begin, join_if_complete
+from pipeline.score.table import remove_torn, write_scores
 from pipeline.watch import Watch
-from pipeline.workspace import Workspace, exclusive, require_space, whole_file
+from pipeline.workspace import Workspace, exclusive, whole_file
+
+__all__ = ["ScorePlan", "plan_scores"]  # the first step, beside the others
 
 SHARD_SERIES = 512
-BYTES_PER_SERIES = 4096
-STATE = ".scanshift"
-LEDGER = "ledger.jsonl"
 PLAN = "plan.json"
+SCORES = "scores.csv"
+HEATMAPS = "heatmaps"
 RESULTS = "dicom"
+SHARDS_WAIT_SECONDS = 5.0
 
 
-@dataclass(frozen=True, slots=True)
-class ScorePlan:
-    """What a scoring run would do.
-
-    Attributes:
-        ledger: The ledger of finished series.
-        run_key: What the ledger keys this bundle by.
-        refs: Everything found below the folder.
-        todo: Series to score; the rest is done, refused or ignored.
-    """
-
-    ledger: Ledger
-    run_key: str
-    refs: tuple[SeriesRef, ...]
-    todo: tuple[SeriesRef, ...]
-
-    def counts(self) -> dict[str, int]:
-        """How many rows would be scored now, are done, refused or ignored."""
-        done = sum(ref.status == "ok" for ref in self.refs) - len(self.todo)
-        counts = {"to score": len(self.todo), "done before or twice": done}
-        return counts | {status: sum(ref.status == status for ref in self.refs) for status in ("refused", "ignored")}
-
-
-def state_folder(out: Path, workspace: Path | None) -> Workspace:
-    """Where a run keeps its state: the workspace, or a hidden folder in the output."""
-    return Workspace(workspace if workspace is not None else out / STATE)
+def state_folder(out: Path, workspace: Path | None, share: Share | None = None) -> Workspace:
+    """Where a run keeps its state: the workspace, or a hidden folder in the output; each machine its own."""
+    if workspace is not None:
+        return Workspace(workspace)
+    return Workspace(out / STATE if share is None else share.state(out))
 
 
 @contextlib.contextmanager
-def sole_run(state: Workspace, out: Path) -> Iterator[None]:
+def sole_run(state: Workspace, out: Path, share: Share | None = None) -> Iterator[None]:
     """Hold the locks of a run's state and of its output, which another run with another workspace may share.
+
+    Machines that share an output hold each its own lock, and a run that scores the folder alone holds them all.
 
     Raises:
         BusyError: If another process holds one of them.
     """
+    own = [out / STATE, *sorted((out / STATE).glob("shard-*"))] if share is None else [share.state(out)]
     with contextlib.ExitStack() as locks:
-        for folder in dict.fromkeys((state.root.resolve(), (out / STATE).resolve())):
+        for folder in dict.fromkeys(path.resolve() for path in (state.root, *own)):
             locks.enter_context(exclusive(folder))
+        if share is None:
+            remove_torn(out / SCORES)
+        else:
+            with exclusive(out / STATE, timeout=SHARDS_WAIT_SECONDS):  # no run scores the folder alone just now
+                begin(share, out)
         yield
-
-
-def plan_scores(
-    folder: Path, bundle: Path, state: Workspace, *, device: str, watch: Watch, archives: bool = False
-) -> ScorePlan:
-    """Find the series below a folder, or in a zip archive, and which of them are not scored yet.
-
-    Raises:
-        SourceError: If the folder is missing, unreadable or empty.
-        BundleError: If the bundle is incomplete or altered.
-        DiskSpaceError: If the results would not fit.
-    """
-    opened = open_bundle(bundle)
-    read_record(opened)
-    key = run_key(opened.digest, choose_device(device))
-    with contextlib.closing(Catalog(state.catalog_url)) as catalog:
-        places = workspace_archives(state, everywhere=archives)
-        progress = watch.count("reading headers", 0)
-        refs = scan_sources([folder], catalog=catalog, progress=progress, archives=places)
-    if not refs:  # such as a share that is not mounted; an earlier scores.csv stays
-        raise SourceError(f"{folder}: nothing found to score")
-    ledger = Ledger(state.root / LEDGER)
-    require_space(state.root, BYTES_PER_SERIES * len(refs))
-    return ScorePlan(ledger, key, tuple(refs), tuple(pending(refs, ledger, key)))
 
 
 def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
@@ -105,11 +67,11 @@ def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
     Returns:
         The shards' paths; tasks get these, not scans.
     """
-    _save(run / PLAN, plan.refs)
+    write_refs(run / PLAN, plan.refs, run_series=0, arriving=plan.arriving, listing=plan.listing)
     paths: list[Path] = []
     for n in range(0, len(plan.todo), SHARD_SERIES):
         paths.append(run / f"shard-{n // SHARD_SERIES:05d}.json")
-        _save(paths[-1], plan.todo[n : n + SHARD_SERIES], run_series=len(plan.todo))
+        write_refs(paths[-1], plan.todo[n : n + SHARD_SERIES], run_series=len(plan.todo))
     return paths
 
 
@@ -135,17 +97,29 @@ def score_shard(
     """
     scorer = load_scorer(bundle, choose_device(device))
     ledger = Ledger(state.root / LEDGER)
-    refs, series = _load(shard)
-    todo = pending(refs, ledger, scorer.run_key)
+    refs = read_refs(shard)
+    todo = pending(refs, ledger, scorer.run_key, since=_began(shard, ledger))
     if not todo:
         return {}
     kept = ledger.engine(scorer.run_key)
     asked = engine or scorer.record.config.engine
-    chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=series)
+    chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=refs.about["run_series"])
     if chosen.note:
         watch.note(chosen.note)
     scorer.runner.engine = chosen
-    return dict(score_series(scorer, todo, ledger, watch.bar(title or "scoring", len(refs))))
+    return dict(score_series(scorer, todo, ledger, watch.bar(title or "scoring", len(todo))))
+
+
+def _began(shard: Path, ledger: Ledger) -> int:
+    """Where the ledger ended when the shard was first begun; nothing of it stands before.
+
+    So a shard that is tried again goes on where it was, and no shard reads what all those before it wrote.
+    """
+    mark = shard.with_suffix(".began")
+    if not mark.exists():
+        with whole_file(mark, private=True, synced=False) as file:
+            file.write(str(ledger.size))
+    return int(mark.read_text())
 
 
 def finish(
@@ -159,6 +133,7 @@ def finish(
     watch: Watch,
     dicom_maps: DicomMaps = "none",
     dicom_results: bool = False,
+    share: Share | None = None,
 ) -> dict[str, Any]:
     """Write scores.csv from the ledger; on request a heat-map of every scan called abnormal, and results as DICOM.
 
@@ -167,40 +142,57 @@ def finish(
     Args:
         dicom_maps: Which DICOM object is written beside each heat-map.
         dicom_results: Whether each scored DICOM series gets a structured report.
+        share: This machine's; its files have its name, and scores.csv is written when all machines are done.
 
     Returns:
-        `scores`, the file; `counts`, status to number of rows; `heatmaps` and `dicom_results`, their folders or empty;
-        `notice`, what speaks against the scores as a whole, or empty.
+        `scores`, the file; `counts`, status to number of rows, and `arriving`, what waits for the next run; `heatmaps`
+        and `dicom_results`, their folders or empty; `notice`, what speaks against the scores as a whole, or empty;
+        `joined`, the table of all machines, or empty.
     """
     opened = open_bundle(bundle)
-    refs, _ = _load(run / PLAN)
-    done = Ledger(state.root / LEDGER).done(run_key(opened.digest, choose_device(device)))
+    refs = read_refs(run / PLAN)
+    done = Ledger(state.root / LEDGER).results(run_key(opened.digest, choose_device(device)))
     record = read_record(opened)
-    counts = write_scores(out / "scores.csv", refs, done, record, opened.digest)
+    table, maps, results = _names(out, share)
+    counts = write_scores(table, refs, done, record, opened.digest)
+    counts |= {"arriving": refs.about["arriving"]} if refs.about["arriving"] else {}
     found = {ref.key: done[ref.key] for ref in refs if ref.key in done}
     notices = [folder_notice(found.values()) if record.detector is not None else "", copies_notice(found.values())]
     notices.append(referrals_notice(found.values()))
+    joined = ""
+    if share is not None:
+        is_whole = all(ref.status != "ok" or ref.key in done for ref in refs)
+        joined, notice = join_if_complete(share, out, opened.digest, listing=refs.about["listing"], is_whole=is_whole)
+        notices.append(notice)
     for notice in filter(None, notices):
         watch.note(notice)
     if dicom_results:
         scored = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].status == "scored"]
-        _write_results(record, scored, out / RESULTS, Origin(opened.digest, state.key()), watch)
+        _write_results(record, scored, results, Origin(opened.digest, state.key()), watch)
     if heatmaps:
         from pipeline.score.maps.of_bundle import write_heatmaps  # MONAI and highdicom take seconds to import
 
         called = [(ref, done[ref.key]) for ref in refs if ref.key in done and done[ref.key].abnormal]
         scorer = load_scorer(bundle, choose_device(device))
         bar = watch.bar("heat-maps", len(called))
-        rows = write_heatmaps(scorer, called, out / "heatmaps", state.key(), dicom=dicom_maps, progress=bar)
+        rows = write_heatmaps(scorer, called, maps, state.key(), dicom=dicom_maps, progress=bar)
         if missing := sum(bool(row.note) for row in rows):
-            watch.note(f"{missing} of {len(rows)} heat-maps lack a file; heatmaps/index.csv says why")
+            watch.note(f"{missing} of {len(rows)} heat-maps lack a file; {maps.name}/index.csv says why")
     return {
-        "scores": str(out / "scores.csv"),
+        "scores": str(table),
         "counts": counts,
-        "heatmaps": str(out / "heatmaps") if heatmaps else "",
-        "dicom_results": str(out / RESULTS) if dicom_results else "",
+        "heatmaps": str(maps) if heatmaps else "",
+        "dicom_results": str(results) if dicom_results else "",
         "notice": ". ".join(filter(None, notices)),
+        "joined": joined,
     }
+
+
+def _names(out: Path, share: Share | None) -> tuple[Path, Path, Path]:
+    """A run's table, and its folders of heat-maps and of DICOM results."""
+    if share is None:
+        return out / SCORES, out / HEATMAPS, out / RESULTS
+    return share.table(out), out / f"{HEATMAPS}-{share.name}", out / f"{RESULTS}-{share.name}"
 
 
 def _write_results(
@@ -213,30 +205,39 @@ def _write_results(
     if other := sum(ref.format != "dicom" for ref, _ in scored):
         watch.note(f"{other} of {len(rows)} scored series are not DICOM and have no DICOM result")
     if missing := sum(not row.file for row in rows) - other:
-        watch.note(f"{missing} of {len(rows)} scored series lack a DICOM result; {RESULTS}/index.csv says why")
+        watch.note(f"{missing} of {len(rows)} scored series lack a DICOM result; {out.name}/index.csv says why")
 
 
 def score_folder(
-    folder: Path, bundle: Path, out: Path, *, device: str = "auto", engine: str = "", watch: Watch | None = None
+    folder: Path,
+    bundle: Path,
+    out: Path,
+    *,
+    device: str = "auto",
+    engine: str = "",
+    watch: Watch | None = None,
+    settle: float = 0,
+    retry: bool = False,
+    share: Share | None = None,
 ) -> dict[str, Any]:
-    """Score every series below a folder into `out/scores.csv`, going on where an earlier run stopped."""
-    state = state_folder(out, None).open()
+    """Score every series below a folder into `out/scores.csv`, going on where an earlier run stopped.
+
+    Args:
+        folder: Folder, or zip archive.
+        bundle: The bundle's folder.
+        out: Where results go; the state lies in it, hidden.
+        device: Where the network runs.
+        engine: See `score_shard`.
+        watch: Told the progress.
+        settle, retry, share: See `plan_scores`.
+    """
+    state = state_folder(out, None, share).open()
     watch = watch or Watch()
-    with sole_run(state, out):
+    with sole_run(state, out, share):
         run = state.run_folder("score")
-        plan = plan_scores(folder, bundle, state, device=device, watch=watch)
-        for shard in write_plan(plan, run):
+        plan = plan_scores(folder, bundle, state, device=device, watch=watch, settle=settle, retry=retry, share=share)
+        shards = write_plan(plan, run)
+        del plan  # its series are in files by now
+        for shard in shards:
             score_shard(shard, bundle, state, device=device, engine=engine, watch=watch)
-        return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch)
-
-
-def _save(path: Path, refs: tuple[SeriesRef, ...], run_series: int = 0) -> None:
-    with whole_file(path, private=True) as file:
-        json.dump({"run_series": run_series, "series": [asdict(ref) for ref in refs]}, file)
-
-
-def _load(path: Path) -> tuple[list[SeriesRef], int]:
-    """Series of a file that `_save` wrote, and how many the whole run has to score."""
-    record = json.loads(path.read_text(encoding="utf-8"))
-    refs = [SeriesRef(**{**r, "files": tuple(r["files"]), "shape": tuple(r["shape"])}) for r in record["series"]]
-    return refs, int(record["run_series"])
+        return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch, share=share)

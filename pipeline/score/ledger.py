@@ -4,16 +4,16 @@ A chunk of series counts only when all its lines are there, so that a resumed ru
 undisturbed one and ends with the same bytes.
 """
 
-import json
 import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+from pipeline.score.ledger_line import Line, read_line
 from pipeline.score.outcome import Outcome
 
 PRIVATE = 0o600
+TAIL_BYTES = 2**18
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,33 +26,49 @@ class Ledger:
 
     path: Path
 
+    @property
+    def size(self) -> int:
+        """Its length in bytes; what is written from now on begins there."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def done(self, run_key: str) -> dict[str, Outcome]:
         """Content hash to result, of every series finished under a key (bundle and settings).
 
-        Lines that a kill tore, and chunks that it left incomplete, do not count. A series that failed does not
-        either: it is tried again.
+        Lines that a kill tore or that were damaged, and chunks that are incomplete by that, do not count. A series
+        that failed does not either: it is tried again.
         """
-        chunks: dict[str, list[dict[str, Any]]] = {}
-        for record in self._lines():
-            if record["run"] == run_key:
-                chunks.setdefault(record["chunk"], []).append(record)
+        found = self.results(run_key)
+        for content in [content for content, outcome in found.items() if outcome.status == "failed"]:
+            del found[content]
+        return found
+
+    def results(self, run_key: str, since: int = 0) -> dict[str, Outcome]:
+        """Content hash to result, as `done`, with those that failed. The last result counts; a score stays.
+
+        Args:
+            run_key: Of the bundle and settings.
+            since: Byte where to begin; see `size`.
+        """
         found: dict[str, Outcome] = {}
-        for lines in chunks.values():
-            if len({line["content"] for line in lines}) < lines[0]["of"]:
+        incomplete: dict[str, dict[str, Outcome]] = {}
+        for line in self._lines(since):
+            if line.run != run_key:
                 continue
-            for line in lines:
-                outcome = Outcome.from_record(line)
-                if outcome.status != "failed":
-                    found[line["content"]] = outcome
+            chunk = incomplete.setdefault(line.chunk, {})
+            chunk[line.content] = line.outcome
+            if len(chunk) >= line.of:
+                del incomplete[line.chunk]
+                scored = {content for content in chunk if content in found and found[content].status == "scored"}
+                found.update((content, outcome) for content, outcome in chunk.items() if content not in scored)
         return found
 
     def engine(self, run_key: str) -> str:
         """What scored the last series finished under a key; empty where none is."""
-        engine = ""
-        for record in self._lines():
-            if record["run"] == run_key:
-                engine = str(record.get("engine", ""))
-        return engine
+        for start in dict.fromkeys((max(0, self.size - TAIL_BYTES), 0)):
+            engines = [line.engine for line in self._lines(start) if line.run == run_key]
+            if engines:
+                return engines[-1]
+        return ""
 
     def append(self, run_key: str, chunk: str, outcomes: Mapping[str, Outcome], engine: str = "") -> None:
         """Add the results of a chunk with one write, and wait until they are on disk.
@@ -62,33 +78,51 @@ class Ledger:
             chunk: Its name.
             outcomes: Content hash to result.
             engine: What ran the network.
+
+        Raises:
+            OSError: If they cannot be written, as on a full disk; what a write left behind does not count.
         """
-        about = {"run": run_key, "chunk": chunk, "of": len(outcomes), "engine": engine}
-        text = "".join(
-            json.dumps({**about, "content": content, **outcome.to_record()}) + "\n"
+        lines = (
+            Line(run_key, chunk, len(outcomes), engine, content, outcome).to_text()
             for content, outcome in outcomes.items()
         )
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
-        with os.fdopen(descriptor, "r+b") as file:
-            if file.seek(0, os.SEEK_END) and _last_byte(file.fileno()) != b"\n":
-                text = "\n" + text
-            file.write(text.encode())
-            file.flush()
-            os.fsync(file.fileno())
+        try:
+            self._write("".join(lines).encode())
+        except OSError as error:
+            raise OSError(error.errno, error.strerror, str(self.path)) from error
 
-    def _lines(self) -> Iterator[dict[str, Any]]:
+    def _write(self, content: bytes) -> None:
+        is_new = not self.path.exists()
+        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
+        try:
+            size = os.fstat(descriptor).st_size
+            if size and os.pread(descriptor, 1, size - 1) != b"\n":
+                content = b"\n" + content  # what a kill tore stays a line of its own
+            left = memoryview(content)
+            while left:
+                left = left[os.write(descriptor, left) :]
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+        if is_new:
+            _sync_folder(self.path.parent)
+
+    def _lines(self, since: int = 0) -> Iterator[Line]:
         if not self.path.exists():
             return
-        with self.path.open(encoding="utf-8", errors="replace") as file:
-            for line in file:
-                try:
-                    record = json.loads(line)
-                except ValueError:
-                    continue
-                if isinstance(record, dict) and record.keys() >= {"run", "chunk", "of", "content", "status"}:
-                    yield record
+        with self.path.open("rb") as file:
+            file.seek(since)
+            for text in file:
+                line = read_line(text)
+                if line is not None:
+                    yield line
 
 
-def _last_byte(descriptor: int) -> bytes:
-    return os.pread(descriptor, 1, os.fstat(descriptor).st_size - 1)
+def _sync_folder(folder: Path) -> None:
+    """Wait until a new file's name is on disk, as its bytes are."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -16,6 +16,7 @@ from pipeline.detect.slices import Slices
 from pipeline.errors import Reason, ScanError
 from pipeline.gate.header_check import check_headers
 from pipeline.ingest.read import read_scan
+from pipeline.ingest.stamp import changed
 from pipeline.learn.known_pictures import KnownPictures, copies_among
 from pipeline.learn.leakage import FILE as TRAINING_SET
 from pipeline.learn.leakage import read_training_set
@@ -25,12 +26,12 @@ from pipeline.scan import SeriesRef
 from pipeline.score.engines.runner import Runner
 from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
+from pipeline.score.passing import CHANGED, NO_MEMORY, told
 from pipeline.score.scan_models import ClassifierModel, ScanModel, load_model
 
 VERSION = 4  # raised whenever the same scan and bundle would give another score
 CHUNK_SLICES = 64
 READERS, AHEAD = 1, 2
-NO_MEMORY = Outcome("failed", f"{Reason.OVER_BUDGET}: not enough memory to score it now")
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -134,12 +135,23 @@ def _known_pictures(bundle: Bundle) -> tuple[KnownPictures, ...]:
     return tuple(read_training_set(bundle).all_pictures()) if there else ()
 
 
-def pending(refs: Sequence[SeriesRef], ledger: Ledger, run_key: str) -> list[SeriesRef]:
-    """Readable series that the ledger does not hold yet, in order, each content once."""
-    done = ledger.done(run_key)
+def pending(
+    refs: Iterable[SeriesRef], ledger: Ledger, run_key: str, *, since: int = 0, retry: bool = False
+) -> list[SeriesRef]:
+    """Readable series that the ledger does not hold yet, in order, each content once.
+
+    Args:
+        refs: Series.
+        ledger: What is done.
+        run_key: Of the bundle and settings.
+        since: Byte of the ledger before which nothing of these series stands.
+        retry: Whether what was refused counts as not done.
+    """
+    again = ("failed", "refused") if retry else ("failed",)
+    results = ledger.results(run_key, since)
     todo: dict[str, SeriesRef] = {}
     for ref in refs:
-        if ref.status == "ok" and ref.key not in done:
+        if ref.status == "ok" and (ref.key not in results or results[ref.key].status in again):
             todo.setdefault(ref.key, ref)
     return list(todo.values())
 
@@ -209,13 +221,22 @@ def _read_ahead(
 
 
 def ready_scan(ref: SeriesRef, record: ModelRecord) -> Ready | Outcome:
-    """A series that can be scored, or why it cannot."""
+    """A series that can be scored, or why it cannot.
+
+    What was read from a file that has changed since it was listed is not what the ledger would name it by: it failed,
+    whatever came of it.
+    """
+    found = _judged(ref, record)
+    return CHANGED if changed(ref) else found
+
+
+def _judged(ref: SeriesRef, record: ModelRecord) -> Ready | Outcome:
     try:
         slices = prepare(read_scan(ref), record.preparation).slices
         header = check_headers(ref, record.headers)
         return Outcome("refused", header.refusal) if header.refusal else Ready(slices, header.referral)
     except ScanError as error:
-        return Outcome("refused", str(error))
+        return told(error)
     except OSError as error:
         return Outcome("failed", f"{Reason.UNREADABLE}: {error.strerror or type(error).__name__}")
     except MemoryError:

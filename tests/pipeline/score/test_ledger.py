@@ -1,4 +1,6 @@
+import errno
 import json
+import os
 import stat
 
 import pytest
@@ -93,6 +95,117 @@ def test_lines_of_something_else_are_skipped(ledger, line):
     assert ledger.done("k") == {"aa": SCORED}
 
 
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"chunk": []},
+        {"content": {}},
+        {"of": "two"},
+        {"of": 0},
+        {"of": True},
+        {"status": "perfect"},
+        {"status": ["scored"]},
+        {"reason": None},
+        {"probability": None},
+        {"probability": [0.5, "x"]},
+        {"probability": [float("nan"), 0.5]},
+        {"probability": []},
+        {"anomaly_score": None},
+        {"decision": "call a friend"},
+        {"more": 1},
+    ],
+    ids=str,
+)
+def test_lines_without_checksum_count_only_where_every_value_can_be(ledger, change):
+    ledger.append("k", "c", {"aa": SCORED})
+    record = json.loads(ledger.path.read_text())
+    del record["crc"]
+    ledger.path.write_text(json.dumps(record) + "\n")
+    assert ledger.done("k") == {"aa": SCORED}
+    ledger.path.write_text(json.dumps(record | change) + "\n")
+    assert ledger.results("k") == {}
+
+
+def test_a_digit_that_rotted_is_found(ledger):
+    ledger.append("k", "c", {"aa": SCORED})
+    text = ledger.path.read_text()
+    ledger.path.write_text(text.replace("0.25", "0.35"))
+    assert ledger.done("k") == {}
+
+
+def test_every_byte_is_guarded(ledger):
+    ledger.append("k", "c", {"aa": SCORED})
+    whole = ledger.path.read_bytes()
+    for at in range(len(whole) - 1):
+        ledger.path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+        assert ledger.done("k") == {}, whole[at:]
+
+
+@pytest.mark.parametrize("end", [b"\0" * 5000, b"\0" * 5000 + b"\n"])
+def test_zeros_after_a_power_cut_cost_no_more_than_their_chunk(ledger, end):
+    ledger.append("k", "c1", {"aa": SCORED})
+    ledger.path.write_bytes(ledger.path.read_bytes() + end)
+    ledger.append("k", "c2", {"bb": SCORED})
+    assert set(ledger.done("k")) == {"aa", "bb"}
+
+
+def test_a_chunk_that_stands_twice_counts_once(ledger):
+    for _ in range(2):
+        ledger.append("k", "c", {"aa": SCORED, "bb": REFUSED})
+    assert ledger.done("k") == {"aa": SCORED, "bb": REFUSED}
+
+
+def test_the_last_result_counts_but_a_score_stays(ledger):
+    ledger.append("k", "c1", {"aa": REFUSED, "bb": REFUSED, "cc": SCORED})
+    ledger.append("k", "c2", {"aa": SCORED, "bb": FAILED, "cc": FAILED})
+    assert ledger.results("k") == {"aa": SCORED, "bb": FAILED, "cc": SCORED}
+    assert ledger.done("k") == {"aa": SCORED, "cc": SCORED}
+
+
+def test_since_leaves_out_what_stood_before(ledger):
+    assert ledger.size == 0
+    ledger.append("k", "c1", {"aa": SCORED})
+    since = ledger.size
+    assert ledger.results("k", since) == {}
+    ledger.append("k", "c2", {"bb": SCORED})
+    assert set(ledger.results("k", since)) == {"bb"}
+    ledger.path.write_bytes(ledger.path.read_bytes()[:-9])
+    ledger.append("k", "c3", {"cc": SCORED})
+    assert set(ledger.results("k", since)) == {"cc"}
+
+
+def test_engine_is_the_last_of_its_run_wherever_it_stands(ledger, monkeypatch):
+    monkeypatch.setattr("pipeline.score.ledger.TAIL_BYTES", 500)
+    assert ledger.engine("k") == ""
+    ledger.append("k", "c1", {"aa": SCORED}, "openvino")
+    ledger.append("k", "c2", {"bb": SCORED}, "eager:8")
+    assert ledger.engine("k") == "eager:8"
+    for n in range(20):
+        ledger.append("other", f"d{n}", {f"a{n}": SCORED}, "amp")
+    assert (ledger.engine("k"), ledger.engine("other"), ledger.engine("none")) == ("eager:8", "amp", "")
+
+
+@pytest.mark.parametrize("room", [0, 1, 300])
+def test_a_full_disk_names_the_ledger_and_loses_only_the_chunk(ledger, monkeypatch, room):
+    ledger.append("k", "c1", {"aa": SCORED})
+    real, left = os.write, [room]
+
+    def full(descriptor, content):
+        if not left[0]:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        taken, left[0] = left[0], 0
+        return real(descriptor, bytes(content)[:taken])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "write", full)
+        with pytest.raises(OSError, match="No space left") as told:
+            ledger.append("k", "c2", {"bb": SCORED, "cc": SCORED})
+    assert told.value.filename == str(ledger.path)
+    assert ledger.done("k") == {"aa": SCORED}
+    ledger.append("k", "c2", {"bb": SCORED, "cc": SCORED})
+    assert set(ledger.done("k")) == {"aa", "bb", "cc"}
+
+
 def test_only_its_owner_may_read_it(ledger):
     ledger.append("k", "c", {"aa": SCORED})
     assert stat.S_IMODE(ledger.path.stat().st_mode) == 0o600
@@ -109,16 +222,6 @@ def test_it_holds_no_path_and_no_identity(incoming, radiograph_bundle, tmp_path)
     uids = {row.split(",")[1] for row in rows[1:]} - {""}
     assert len(uids) >= 24
     assert not [word for word in {"Mueller", "incoming", ".dcm", *uids} if word in text]
-    allowed = {
-        "run",
-        "chunk",
-        "of",
-        "content",
-        "status",
-        "reason",
-        "probability",
-        "anomaly_score",
-        "decision",
-        "engine",
-    }
-    assert {key for line in text.splitlines() for key in json.loads(line)} == allowed | {"decision"}
+    allowed = {"run", "chunk", "of", "engine", "content", "status", "reason", "probability", "anomaly_score"}
+    allowed |= {"decision", "crc"}
+    assert {key for line in text.splitlines() for key in json.loads(line)} == allowed

@@ -31,7 +31,7 @@ def table(tmp_path, record):
 
     def build(refs, done, record=record):
         path = tmp_path / "scores.csv"
-        counts = write_scores(path, refs, done, record, DIGEST)
+        counts = write_scores(path, sorted(refs, key=lambda ref: ref.source), done, record, DIGEST)
         with path.open(newline="", encoding="utf-8") as file:
             reader = csv.DictReader(file)
             return reader.fieldnames, list(reader), counts
@@ -60,6 +60,20 @@ def test_rows_are_sorted_by_source_then_series_uid(table):
     _, rows, _ = table(refs, {r.key: scored(0.9) for r in refs})
     found = [(row["source"], row["series_uid"]) for row in rows]
     assert found == [("B", "9"), ("a", "1"), ("a", "2"), ("b", "1.1"), ("b", "1.10")]
+
+
+def test_series_out_of_order_are_not_written(tmp_path, record):
+    refs = [ref("b"), ref("a")]
+    with pytest.raises(ValueError, match="out of order"):
+        write_scores(tmp_path / "scores.csv", refs, {r.key: scored(0.9) for r in refs}, record, DIGEST)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("source", ["a\rb", "\r", "a\nb", "a\r\nb"])
+def test_a_name_with_a_line_break_stays_one_cell(table, source):
+    one = ref(source)
+    _, rows, _ = table([one], {one.key: scored(0.9)})
+    assert [(row["source"], row["status"], row["model"]) for row in rows] == [(source, "scored", DIGEST)]
 
 
 def test_numbers_have_four_decimals(table):
