@@ -230,6 +230,11 @@ def score_folder(
         return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch)
 
 
+def planned(run: Path) -> list[SeriesRef]:
+    """Everything that a run found, as `write_plan` wrote it."""
+    return _load(run / PLAN)[0]
+
+
 def _save(path: Path, refs: tuple[SeriesRef, ...], run_series: int = 0) -> None:
     with whole_file(path, private=True) as file:
         json.dump({"run_series": run_series, "series": [asdict(ref) for ref in refs]}, file)
