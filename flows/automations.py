@@ -36,7 +36,9 @@ def zombie_automation() -> "AutomationCore":
             threshold=1,
             within=timedelta(seconds=SILENT_SECONDS),
         ),
-        actions=[ChangeFlowRunState(state=StateType.CRASHED, message="no heartbeat for three minutes")],
+        actions=[
+            ChangeFlowRunState(name=None, state=StateType.CRASHED, message="no heartbeat for 3 minutes", force=False)
+        ],
     )
 
 

@@ -1,6 +1,6 @@
 """The nightly flow: fetch, find, score, compare with the reference, one row in the drift diary."""
 
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
@@ -28,11 +28,11 @@ SHOWN = ("night", "counts", "classes", "decisions", "p", "alarm")
 
 
 def night_of(asked: Request, scheduled: datetime | None) -> str:
-    """The date of a run: as asked for, else of its schedule, in the schedule's time zone."""
+    """The date of a run: as asked for, else of its schedule, in the schedule's time zone, else in the machine's."""
     if asked.options.get("night"):
         return str(asked.options["night"])
-    zone = ZoneInfo(asked.options.get("timezone") or "UTC")
-    return (scheduled or datetime.now(zone)).astimezone(zone).date().isoformat()
+    name = asked.options.get("timezone")
+    return (scheduled or datetime.now(UTC)).astimezone(ZoneInfo(name) if name else None).date().isoformat()
 
 
 def run_pull(request: str, night: str) -> dict[str, Any]:

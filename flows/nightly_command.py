@@ -47,7 +47,6 @@ def nightly(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift nightly`."""
     from flows.commands import score_request
 
-    options.night = options.night or date.today().isoformat()
     result = run_flow("flows.nightly", "nightly_flow", nightly_request(options, score_request(options)))
     diary = [f"diary: {result['diary']}"] if result["diary"] else []
     if result["told"]:

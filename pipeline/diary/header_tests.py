@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Sequence
 
+import numpy as np
 from scipy.stats import fisher_exact
 
 from pipeline.evaluate.multiplicity import holm
@@ -44,14 +45,14 @@ def field_p(first: Sequence[HeaderValue], second: Sequence[HeaderValue]) -> floa
     words = any(isinstance(value, str) for value in (*first, *second))
     tests = []
     if not words and min(map(len, numbers)) >= FEWEST:
-        tests.append(ks_p(numbers[0], numbers[1])[1])  # type: ignore[arg-type]
+        tests.append(ks_p(np.array(numbers[0]), np.array(numbers[1]))[1])
     sides = [Counter(_word(value, words) for value in side) for side in (first, second)]
     if OTHER in sides[0]:
         sides[1] = Counter(word if word in sides[0] else OTHER for word in sides[1].elements())
     kinds = sorted(sides[0] | sides[1])
     for kind in kinds[: 1 if len(kinds) == 2 else None]:  # of two words one is the other's mirror image
         if len(kinds) > 1:
-            table = [[side[kind], side.total() - side[kind]] for side in sides]
+            table = np.array([[side[kind], side.total() - side[kind]] for side in sides])
             tests.append(float(fisher_exact(table).pvalue))
     return min(1.0, min(tests) * len(tests)) if tests else 1.0
 
