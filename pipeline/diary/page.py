@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from pipeline.diary.charts import charts
+from pipeline.diary.charts import SMALLEST_P, charts
 from pipeline.diary.record import Row
 from pipeline.diary.spending import ALPHA, LOOKS
 from pipeline.evaluate.pages import pages
@@ -40,6 +40,8 @@ def p_small(value: float | None) -> str:
     """A p-value with three decimals, or with its power of ten."""
     if value is None:
         return "–"
+    if value < SMALLEST_P:
+        return f"< {SMALLEST_P:.0e}"
     return p_words(value) if value >= 0.001 else f"{value:.1e}"
 
 
@@ -48,10 +50,11 @@ def verdict(row: Row) -> Verdict:
     new = sum(row.counts.values())
     told = ", ".join(f"{n} {status}" for status, n in row.counts.items())
     night = f"Night of {row.night}: {new} new series ({told})."
+    proposed = tuple(line.replace("`", '"') for line in row.proposals)
     if row.alarm:
         sentence = row.shift.get("sentence") or "An earlier look at this night raised an alarm."
-        return Verdict("against", f"{night} {sentence}", row.proposals, "✕ Drift")
+        return Verdict("against", f"{night} {sentence}", proposed, "✕ Drift")
     if row.p is None:
-        return Verdict("unclear", f"{night} Drift was not tested.", row.proposals, "? Not tested")
+        return Verdict("unclear", f"{night} Drift was not tested.", proposed, "? Not tested")
     headline = f"{night} No drift beyond what looking every night brings (p {p_small(row.p)})."
-    return Verdict("shown", headline, row.proposals, "✓ No alarm")
+    return Verdict("shown", headline, proposed, "✓ No alarm")

@@ -4,6 +4,7 @@ from dataclasses import replace
 import pytest
 
 from pipeline.diary.night import name_of, name_of_key, new_refs, outcomes_of
+from pipeline.diary.page import render
 from pipeline.diary.record import Diary, Row
 from pipeline.errors import ConfigError, DiaryError
 from pipeline.scan import SeriesRef
@@ -114,3 +115,26 @@ def test_names_tell_no_place_and_follow_the_content():
     assert name_of(ref("a", source="Mueller/1.dcm")) == name_of(ref("a", source="x.dcm")) == name_of_key("a")
     assert "Mueller" not in name_of(ref("", "ignored", source="Mueller/notes.txt"))
     assert name_of(ref("a", "refused")) != name_of(ref("a"))
+
+
+def test_the_page_escapes_headers_and_draws_every_kind_of_night():
+    field = "<script>alert(1)</script>"
+    shift = {
+        "tests": {"headers": 0.0},
+        "fields": {field: 0.0},
+        "kind": "both",
+        "sentence": "They differ.",
+        "auroc": 0.9,
+    }
+    share = {"value": 0.5, "low": 0.4, "high": 0.6, "of": 60, "expected": 0.4}
+    shares = {"abnormal": share, "referred": share, "refused": {"value": None, "low": None, "high": None, "of": 0}}
+    quiet = row(shares=shares, shift={"reason": "12 new scans"})
+    loud = row("2026-01-03", shares=shares, shift=shift, p=0.0, alpha=8e-5, look=1, alarm=True, proposals=("`do` it",))
+    page = render([quiet, loud])
+    assert field not in page
+    assert "&lt;script&gt;" in page
+    assert "&lt; 1e-12" in page
+    assert "✕ Drift" in page
+    assert "not tested: 12 new scans" in page
+    assert page == render([quiet, loud])
+    assert "Not tested" in render([quiet])
