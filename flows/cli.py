@@ -8,6 +8,7 @@ from pathlib import Path
 
 from flows.doctor_options import add_arguments as doctor_arguments
 from flows.models_options import add_arguments as models_arguments
+from flows.nightly_options import add_arguments as nightly_arguments
 from flows.pacs_options import add_pacs
 from flows.score_options import SERVE_SETTLE_SECONDS, add_again, add_settle
 from flows.shift_options import add_arguments as shift_arguments
@@ -128,9 +129,16 @@ def build_parser() -> argparse.ArgumentParser:
     add_again(score)
     score.add_argument("--dry-run", action="store_true", help="say what would be done")
 
-    serve = add("serve", "score an incoming folder on schedule until stopped")
+    nightly = add("nightly", "one night by hand: fetch, score what is new, look for drift, write the diary")
+    _scoring(nightly)
+    add_settle(nightly, default=0.0)
+    nightly_arguments(nightly)
+    nightly.add_argument("--night", default="", metavar="DATE", help="which night it is (default: today)")
+
+    serve = add("serve", "a night on schedule, for an incoming folder, until stopped")
     _scoring(serve)
     add_settle(serve, default=SERVE_SETTLE_SECONDS)
+    nightly_arguments(serve)
     serve.add_argument("--cron", default="0 4 * * *", help="when, as cron says it (default: %(default)s)")
     serve.add_argument("--timezone", default="UTC", help="IANA name (default: %(default)s)")
     serve.add_argument("--port", type=int, default=4200, help="of the Prefect server (default: %(default)s)")

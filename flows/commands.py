@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
-from flows import check, compare_command, doctor_command, models_command, pacs, shift_command, tools
+from flows import check, compare_command, doctor_command, models_command, nightly_command, pacs, shift_command, tools
 from flows.bundle_option import bundle_folder, bundle_name
 from flows.deidentify import deidentify
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
@@ -244,15 +244,6 @@ def _keep(request: Request) -> None:
         )
 
 
-def serve(options: argparse.Namespace) -> dict[str, Any]:
-    """`scanshift serve`."""
-    from flows.serve import serve_nightly
-
-    request = score_request(options)
-    serve_nightly(request, cron=options.cron, timezone=options.timezone, port=options.port)
-    return {"lines": ["stopped"]}
-
-
 def demo(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift demo`."""
     from flows.demo import run_demo
@@ -271,7 +262,8 @@ COMMANDS: dict[str, Callable[[argparse.Namespace], dict[str, Any]]] = {
     "compare": compare_command.compare,
     "shift": shift_command.shift,
     "score": score,
-    "serve": serve,
+    "nightly": nightly_command.nightly,
+    "serve": nightly_command.serve,
     "listen": pacs.listen,
     "pull": pacs.pull,
     "backbones": tools.backbones,

@@ -1,4 +1,4 @@
-"""Scheduled scoring: a Prefect server of the workspace's own, and the score flow served on it."""
+"""Scheduled scoring: a Prefect server of the workspace's own, and the nightly flow served on it."""
 
 import hashlib
 import os
@@ -10,6 +10,7 @@ import urllib.request
 from typing import TYPE_CHECKING
 from urllib.error import URLError
 
+from flows.automations import HEARTBEAT_SECONDS, ensure_automations
 from flows.request import Request
 from flows.settings import configure_prefect
 from pipeline.errors import ConfigError, PipelineError
@@ -24,8 +25,8 @@ STOP_SECONDS = 30
 def serve_nightly(request: Request, *, cron: str, timezone: str, port: int) -> None:
     """Score the request's folder whenever the cron says so, until interrupted; one run at a time.
 
-    A real server is started on loopback, because the embedded one creates no scheduled runs; with PREFECT_API_URL
-    set, that server is used instead.
+    A real server is started on loopback, because the embedded one creates no scheduled runs; it ends runs whose
+    process died. With PREFECT_API_URL set, that server is used instead, as it is.
 
     Raises:
         ConfigError: If the cron or the time zone makes no sense.
@@ -33,15 +34,18 @@ def serve_nightly(request: Request, *, cron: str, timezone: str, port: int) -> N
     """
     configure_prefect(request.space.prefect_home)
     os.environ["PREFECT_LOGGING_LEVEL"] = "INFO"
+    os.environ.setdefault("PREFECT_FLOWS_HEARTBEAT_FREQUENCY", str(HEARTBEAT_SECONDS))
     schedule = make_schedule(cron, timezone)
     server = None if os.environ.get("PREFECT_API_URL") else start_server(port)
     try:
         from prefect.context import refresh_global_settings_context
 
-        from flows.score import score_flow
+        from flows.nightly import nightly_flow
 
         refresh_global_settings_context()  # Prefect was imported before the server's address was known
-        score_flow.serve(
+        if server is not None:
+            ensure_automations()
+        nightly_flow.serve(
             name=f"nightly-{deployment_id(request)}",
             schedules=[schedule],
             parameters={"request": request.save()},

@@ -111,6 +111,10 @@ class KeyFileError(PipelineError, ValueError):
     """A key file that cannot be read, or holds no key."""
 
 
+class DiaryError(PipelineError, ValueError):
+    """A drift diary that cannot be read."""
+
+
 class BusyError(PipelineError, RuntimeError):
     """Another run holds the lock of the same output folder."""
 

@@ -241,3 +241,8 @@ def score_folder(
         for shard in shards:
             score_shard(shard, bundle, state, device=device, engine=engine, watch=watch)
         return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch, share=share)
+
+
+def planned(run: Path) -> list[SeriesRef]:
+    """Everything that a run found, as `write_plan` wrote it."""
+    return list(read_refs(run / PLAN))

@@ -106,6 +106,12 @@ def compare(sides: Sides, setting: Setting) -> Comparison:
     choose_device(config.device)
     look = _look(sides, open_bundle(sides.network) if sides.network else None, setting)
     trim(cache, keep=(cache / "training").glob("*"))
+    return measured(look, setting)
+
+
+def measured(look: Look, setting: Setting) -> Comparison:
+    """The shift between two sides that a network has looked at."""
+    config = setting.config
     reference, incoming, overlap = as_domains(look.reference, look.incoming)
     setting.watch.note(f"measuring {incoming.n} incoming scans against {reference.n}")
     report = measure_shift(reference, incoming, seed=config.seed, task=look.task)

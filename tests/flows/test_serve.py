@@ -7,6 +7,7 @@ import urllib.request
 import pytest
 
 from flows import serve
+from flows.automations import NAME
 from pipeline.errors import ConfigError, PipelineError
 
 
@@ -43,7 +44,7 @@ def test_a_server_that_ends_at_once_is_told(monkeypatch):
 
 @pytest.mark.slow
 def test_scheduled_runs_appear_and_score(terminal, end_group, incoming, radiograph_bundle, tmp_path):
-    """A real server, a schedule of every minute: a Scheduled run appears, and one completes."""
+    """A real server, a schedule of every minute: a Scheduled run appears, and one completes with its diary row."""
     port = free_port()
     api = f"http://127.0.0.1:{port}/api"
     out = tmp_path / "out"
@@ -69,6 +70,11 @@ def test_scheduled_runs_appear_and_score(terminal, end_group, incoming, radiogra
         assert process.poll() is None, process.communicate()
         assert {"SCHEDULED", "COMPLETED"} <= states
         assert (out / "scores.csv").read_text().count(",scored,") == 24
+        (row,) = map(json.loads, (out / "diary.jsonl").read_text().splitlines())
+        assert row["counts"]["scored"] == 24
+        (automation,) = ask("/automations/filter")
+        assert automation["name"] == NAME
+        assert {artifact["key"] for artifact in ask("/artifacts/filter")} >= {"scanshift-nightly", "scanshift-drift"}
         (deployment,) = ask("/deployments/filter")
         assert deployment["concurrency_limit"] == 1 or deployment["global_concurrency_limit"]["limit"] == 1
         assert "incoming" not in json.dumps(deployment["parameters"])

@@ -1,0 +1,154 @@
+"""Closing a night: from what was scored to one row of the diary and its page."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from models.bundle import Bundle, open_bundle
+from pipeline.diary.counted import counted
+from pipeline.diary.labelled import calibration, labels_by_key, of_names
+from pipeline.diary.night import Night, name_of, name_of_key, new_refs, outcomes_of
+from pipeline.diary.night_shift import Checked, check_night
+from pipeline.diary.page import render
+from pipeline.diary.proposals import proposals
+from pipeline.diary.record import Diary, Row
+from pipeline.diary.spending import alpha_of
+from pipeline.errors import PipelineError
+from pipeline.learn.device import choose_device
+from pipeline.model_record import ModelRecord, read_record
+from pipeline.scan import SeriesRef
+from pipeline.score.ledger import Ledger
+from pipeline.score.outcome import Outcome
+from pipeline.score.plan import LEDGER
+from pipeline.score.scorer import run_key
+from pipeline.shift.sides import Setting
+from pipeline.workspace import whole_file
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Scored:
+    """What the diary looks at after scoring.
+
+    Attributes:
+        out: The output folder.
+        bundle: The bundle.
+        record: Its record.
+        refs: Everything found below the incoming folder.
+        done: Content key to outcome of everything the bundle ever scored here.
+        setting: Seed, device, workspace, progress.
+    """
+
+    out: Path
+    bundle: Bundle
+    record: ModelRecord
+    refs: Sequence[SeriesRef]
+    done: Mapping[str, Outcome]
+    setting: Setting
+
+    @property
+    def diary(self) -> Diary:
+        """The diary of the output folder."""
+        return Diary(self.out)
+
+    def night(self, asked: str) -> Night:
+        """What is new since the last row."""
+        return new_refs(self.diary, self.refs, self.bundle.digest, asked)
+
+
+def scored(out: Path, bundle: Path, refs: Sequence[SeriesRef], setting: Setting) -> Scored:
+    """What lies in the ledger of a workspace for a bundle, its settings those of the bundle.
+
+    Raises:
+        BundleError: If the bundle is incomplete or altered.
+    """
+    opened = open_bundle(bundle)
+    record = read_record(opened)
+    key = run_key(opened.digest, choose_device(setting.config.device))
+    done = Ledger(setting.workspace.root / LEDGER).done(key)
+    own = record.config.model_copy(update={"device": setting.config.device})
+    return Scored(out, opened, record, refs, done, replace(setting, config=own))
+
+
+def shift_folder(out: Path, night: str) -> Path:
+    """Where a night's shift page lies."""
+    return out / "nights" / night
+
+
+def close_night(found: Scored, asked: str, *, pull: Mapping[str, Any] | None = None) -> Row | None:
+    """Compare the night with the reference and write its row, in place of an earlier one of the same night.
+
+    The row is the last thing written: a run that was killed before left none, and the next one closes the night.
+
+    Returns:
+        The row; None where nothing is settled that was not before.
+
+    Raises:
+        DiaryError: If the diary cannot be read.
+    """
+    night, diary = found.night(asked), found.diary
+    settled = outcomes_of(night.refs, found.done)
+    before = next((row for row in diary.rows() if row.key == (night.date, found.bundle.digest)), None)
+    if not settled or (before is not None and diary.names(before) >= settled.keys()):
+        return None
+    waiting = sum(name_of(ref) not in settled for ref in night.refs)
+    row = counted(night.date, found.bundle.digest, list(settled.values()), waiting, found.record)
+    look = 1 + max((one.look for one in diary.rows() if one.bundle == found.bundle.digest), default=0)
+    checked = check_night(
+        found.bundle,
+        found.record,
+        [ref for ref, _ in settled.values()],
+        found.setting,
+        look=look,
+        out=shift_folder(found.out, night.date),
+    )
+    row = replace(_with_test(row, checked, look, before), pull=dict(pull or {}))
+    row = replace(row, proposals=proposals(row))
+    diary.put(row, settled)
+    return row
+
+
+def _with_test(row: Row, checked: Checked, look: int, before: Row | None) -> Row:
+    """The row with its test; an earlier look at the same night has spent its own alpha, and its alarm stays."""
+    shares = {**row.shares, "abnormal": {**row.shares["abnormal"], "expected": checked.expected.get("value")}}
+    row = replace(row, shift=checked.shift, shares=shares)
+    alarm = before is not None and before.alarm
+    p = checked.shift.get("p")
+    if p is None:
+        return replace(row, look=before.look if before else 0, alarm=alarm)
+    alpha = alpha_of(look)
+    return replace(row, look=look, alpha=alpha, p=p, alarm=alarm or p <= alpha)
+
+
+def add_labels(found: Scored, path: Path) -> int:
+    """Measure the calibration of every night of the bundle whose scans have labels by now.
+
+    Returns:
+        Number of nights whose figures changed; a labels.csv that cannot be used is told, and changes nothing.
+    """
+    watch = found.setting.watch
+    try:
+        labels = labels_by_key(path, found.record, found.setting.workspace, watch)
+    except PipelineError as error:
+        watch.note(f"labels are left out: {error}")
+        return 0
+    keys = {name_of_key(key): key for key in labels}
+    changed = 0
+    for row in found.diary.rows():
+        if row.bundle != found.bundle.digest:
+            continue
+        own = {keys[name] for name in found.diary.names(row) & keys.keys()}
+        told = of_names(labels, {key: found.done[key] for key in own if key in found.done})
+        figures = calibration(told, found.record) if told else row.calibration
+        if figures != row.calibration:
+            found.diary.put(replace(row, calibration=figures))
+            changed += 1
+    return changed
+
+
+def write_page(diary: Diary) -> str:
+    """Write `diary.html`, if it is older than the rows; the path of it, empty without rows."""
+    if diary.stale_page():
+        with whole_file(diary.page) as file:
+            file.write(render(diary.rows()))
+    return str(diary.page) if diary.page.exists() else ""
