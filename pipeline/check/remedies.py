@@ -13,6 +13,8 @@ REMEDIES: dict[Reason, str] = {
     Reason.TRUNCATED_FILE: "Copy or send it again.",
     Reason.CORRUPT_FILE: "Copy or send it again.",
     Reason.CHANGED_FILE: "Run ingest again when nothing writes to the folder.",
+    Reason.HEADER_RANGE: "Let a person decide; adapt with such scans.",
+    Reason.UNCERTAIN: "Let a person decide.",
     Reason.CORRUPT_HEADER: "Export the study again.",
     Reason.NO_PIXELS: "Nothing; or send the image again.",
     Reason.UNSUPPORTED_OBJECT: "Export the images themselves; convert pairs to .nii.",

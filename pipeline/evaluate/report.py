@@ -2,7 +2,7 @@
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,10 @@ def write_adapt_report(
 def _verdict(metrics: Mapping[str, Any]) -> Verdict:
     """The judgement by AUROC, and first below it what became of the policy."""
     verdict = validation_verdict(metrics)
-    return replace(verdict, details=(*policy_sentences(metrics.get("policy")), *verdict.details))
+    policy = metrics.get("policy")
+    broken = policy is not None and policy["test"]["promise"] == "broken"
+    kind = "mixed" if broken and verdict.kind == "shown" else verdict.kind
+    return Verdict(kind, verdict.headline, (*policy_sentences(policy), *verdict.details))
 
 
 def _reliability(metrics: Mapping[str, Any]) -> Plot | None:

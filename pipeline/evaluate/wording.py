@@ -14,13 +14,14 @@ class Verdict:
     """The judgement that a report opens with.
 
     Attributes:
-        kind: `shown` (better than chance), `unclear`, or `against` (worse than chance).
+        kind: `shown` (better than chance), `mixed` (the same with a broken policy), `unclear`, or `against` (worse
+            than chance).
         headline: One sentence.
         details: What else a reader must know before using the number.
         badge: The judgement in a few words, where the page does not word it.
     """
 
-    kind: Literal["shown", "unclear", "against"]
+    kind: Literal["shown", "mixed", "unclear", "against"]
     headline: str
     details: tuple[str, ...] = ()
     badge: str = ""

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from itertools import chain, zip_longest
 
 from pipeline.errors import MapError
+from pipeline.evaluate.groups import SMALL
 from pipeline.evaluate.predictions import PredictionTable
 from pipeline.gallery.choose import Choice, choose
 from pipeline.gallery.picture import Picture, draw
@@ -28,7 +29,7 @@ class Shown:
         picture: What it looks like.
         label, predicted: Class names.
         numbers: Name and probability, or anomaly score, of what is told beside it.
-        site: As labels.csv names it; empty where it does not.
+        site: As labels.csv names it; empty where it does not, or where its figures are withheld as of too few patients.
         about: What the heat speaks for; empty without heat.
     """
 
@@ -133,8 +134,16 @@ def _shown(
         except MapError:  # the picture alone is worth showing
             about = ""
     picture = draw(slices, heat)
-    site = table.groups["site"][row] if "site" in table.groups else ""
-    return Shown(picture, label, predicted, numbers, site, about if picture.heat else "")
+    return Shown(picture, label, predicted, numbers, _site(table, row), about if picture.heat else "")
+
+
+def _site(table: PredictionTable, row: int) -> str:
+    """The scan's site; empty for one of few patients, whose figures the report withholds."""
+    if "site" not in table.groups:
+        return ""
+    sites = table.groups["site"]
+    patients = {patient for patient, site in zip(table.patient, sites, strict=True) if site == sites[row]}
+    return sites[row] if len(patients) >= SMALL else ""
 
 
 def _told(

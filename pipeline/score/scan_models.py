@@ -38,7 +38,10 @@ class ScanModel(Protocol):
         """The outcome of one scan from the rows (N, K) of its slices."""
 
     def near(self, rows: Tensor, tolerance: float) -> bool:
-        """Whether scores that are off by up to `tolerance` could give one scan another outcome than another score."""
+        """Whether scores that are off by up to `tolerance` could give one scan another outcome than another score.
+
+        Also where a row is not finite, which no comparison tells.
+        """
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -82,6 +85,8 @@ class ClassifierModel:
 
     def near(self, rows: Tensor, tolerance: float) -> bool:
         """Whether the gate's limit, the threshold, another most probable class or another set lies within reach."""
+        if not torch.isfinite(rows).all():
+            return True
         features, means = self._parted(rows)
         if self.gate and self.gate.near(means):
             return True
@@ -141,6 +146,8 @@ class DetectorModel:
 
     def near(self, rows: Tensor, tolerance: float) -> bool:
         """Whether the gate's limit or the threshold lies within reach."""
+        if not torch.isfinite(rows).all():
+            return True
         rows, means = rows.tensor_split([1], dim=1)
         if self.gate and self.gate.near(means):
             return True

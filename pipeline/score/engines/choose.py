@@ -1,19 +1,22 @@
 """Which engine runs a bundle here: the one that was asked for or used before, else the fastest that gets a seal."""
 
+import contextlib
 import json
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from models.registry import lookup
 from pipeline.detect.slices import SCORING_BATCH, Slices
 from pipeline.score.engines.engine import REFERENCE, EngineError, EngineKind, Run, Slot
+from pipeline.score.engines.exports import discard, export
 from pipeline.score.engines.machine import machine_id
 from pipeline.score.engines.openvino_engines import OPENVINO, OPENVINO_BFLOAT16
-from pipeline.score.engines.seal import Reference, Seal, make_seal, read_seal, reference
+from pipeline.score.engines.seal import FEWEST_SCANS, Reference, Seal, make_seal, read_seal, reference
 from pipeline.score.engines.torch_engines import AMP, COMPILE, EAGER
 from pipeline.score.scan_models import ScanModel
 from pipeline.workspace import write_json
@@ -23,7 +26,7 @@ KINDS = {kind.name: kind for kind in (EAGER, AMP, COMPILE, OPENVINO, OPENVINO_BF
 NAMES = (AUTO, *KINDS)
 WORTH_SLICES = 1000  # fewer are scored before another engine is exported and sealed
 COMPILE_SLICES = 20_000  # fewer are scored before torch.compile is done
-SEAL_SCANS, FEWEST_SCANS, SEAL_SLICES = 64, 8, 256
+SEAL_SCANS, SEAL_SLICES = 64, 256
 CHOICE = "choice.json"
 
 Scans = Callable[[int, int], Sequence[Slices]]
@@ -95,9 +98,8 @@ class EngineRoom:
         if batch.isdecimal() and name == REFERENCE:
             return Engine(batch=max(1, min(SCORING_BATCH, int(batch))))
         known = self._scans_once(scans)
-        for before in (name, self._chosen()):
-            if before == REFERENCE and before == name and slices >= WORTH_SLICES:
-                continue  # eager because there was little to score
+        little = name == REFERENCE and slices >= WORTH_SLICES  # eager then, because there was little to score
+        for before in (*([] if little else [name]), self._chosen()):
             if before in KINDS:
                 try:
                     return self._sealed(KINDS[before], known)[0]
@@ -115,7 +117,10 @@ class EngineRoom:
                 samples = scans(SEAL_SCANS, SEAL_SLICES)
                 if len(samples) < FEWEST_SCANS:
                     raise EngineError(f"{len(samples)} readable scans to make a seal with, {FEWEST_SCANS} are needed")
-                found.append(reference(self.model, samples, self._slot(EAGER, _channels(samples))))
+                try:
+                    found.append(reference(self.model, samples, self._slot(EAGER, _channels(samples))))
+                except (MemoryError, RuntimeError) as error:
+                    raise EngineError(f"eager float32 failed on {len(samples)} scans to make a seal with") from error
             return found[0]
 
         return known
@@ -141,7 +146,7 @@ class EngineRoom:
                 if seal.cost < (best[1] if best else eager):
                     best = engine, seal.cost
         chosen = best[0] if best else Engine()
-        write_json(self.folder / CHOICE, {"engine": chosen.name})
+        self._keep(self.folder / CHOICE, {"engine": chosen.name})
         return replace(chosen, note=f"engine {chosen.name} (eager {1 / eager:.0f} slices a second; {'; '.join(said)})")
 
     def _chosen(self) -> str:
@@ -168,17 +173,40 @@ class EngineRoom:
                 seal = read_seal(self._seal_path(kind, slot), kind, slot.folder, **names)
             except EngineError:
                 continue
-            return self._engine(kind, kind.load(self.model.network, slot), channels), seal
-        slot = self._slot(kind, _channels(known().samples))
-        if kind.export and not all((slot.folder / name).is_file() for name in kind.files):
-            kind.export(self.model.network, slot)
-        run = kind.load(self.model.network, slot)
-        seal = make_seal(kind, run, self.model, known(), slot, **names)
-        seal.write(self._seal_path(kind, slot))
+            with _failing(kind):
+                return self._engine(kind, kind.load(self.model.network, slot), channels), seal
+        against = known()
+        slot = self._slot(kind, _channels(against.samples))
+        with _failing(kind):
+            export(kind, self.model.network, slot)
+            try:
+                run = kind.load(self.model.network, slot)
+                seal = make_seal(kind, run, self.model, against, slot, **names)
+            except Exception:
+                if not self._vouched(kind, slot, **names):
+                    discard(kind, slot)
+                raise
+        self._keep(self._seal_path(kind, slot), asdict(seal))
         return self._engine(kind, run, slot.channels), seal
+
+    def _vouched(self, kind: EngineKind, slot: Slot, **names: str) -> bool:
+        """Whether another kind, which uses the same exported files, has a seal on them."""
+        for other in KINDS.values():
+            if other.files == kind.files:
+                with contextlib.suppress(EngineError):
+                    read_seal(self._seal_path(other, slot), other, slot.folder, **names)
+                    return True
+        return False
 
     def _engine(self, kind: EngineKind, run: Run, channels: int) -> Engine:
         return Engine(kind.name, kind.tolerance, run, channels=channels)
+
+    def _keep(self, path: Path, record: dict[str, Any]) -> None:
+        """Write what saves the next run some time; it is found anew where it cannot be written."""
+        try:
+            write_json(path, record)
+        except OSError as error:
+            logging.getLogger(__name__).info("%s is not kept: %s", path.name, error.strerror)
 
     def _seal_path(self, kind: EngineKind, slot: Slot) -> Path:
         return self.folder / f"{kind.name}-{slot.channels}.json"
@@ -188,6 +216,18 @@ class EngineRoom:
         shared = "-".join(kind.files) or kind.name
         folder = self.folder / f"{shared}-{channels}"
         return Slot(folder, self.device, channels, self.model.record.preparation.image_size)
+
+
+@contextlib.contextmanager
+def _failing(kind: EngineKind) -> Iterator[None]:
+    """Whatever an engine raises says that it cannot be used here: a compiler's error, a full disk, short memory."""
+    try:
+        yield
+    except EngineError:
+        raise
+    except Exception as error:
+        logging.getLogger(__name__).debug("%s failed", kind.name, exc_info=True)
+        raise EngineError(f"{kind.name}: cannot be used here ({type(error).__name__})") from error
 
 
 def _channels(samples: Sequence[Slices]) -> int:

@@ -9,13 +9,14 @@ from pathlib import Path
 
 import torch
 
+PACKAGES = ("scanshift", "torch", "torchvision", "timm", "openvino")  # what makes or runs the network
 CPU_FACTS = ("model name", "flags", "Features", "CPU part")
 
 
 def machine_id(device: torch.device) -> str:
-    """A fingerprint, 16 hex digits, the same until processor, cores, GPU, torch or OpenVINO change."""
+    """A fingerprint, 16 hex digits, the same until processor, cores, GPU or one of `PACKAGES` change."""
     facts = [platform.machine(), platform.system(), str(os.cpu_count()), device.type]
-    facts += [_processor(), *(_version(package) for package in ("torch", "openvino"))]
+    facts += [_processor(), *(_version(package) for package in PACKAGES)]
     if device.type == "cuda":
         facts.append(torch.cuda.get_device_name(device))
     return hashlib.sha256("|".join(facts).encode()).hexdigest()[:16]

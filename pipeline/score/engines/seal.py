@@ -4,17 +4,18 @@ import hashlib
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from torch import Tensor
 
 from pipeline.detect.slices import Slices, in_batches
 from pipeline.score.engines.engine import EngineError, EngineKind, Run, Slot
 from pipeline.score.scan_models import ScanModel
-from pipeline.workspace import write_json
 
 VERSION = 1
+FEWEST_SCANS = 8  # whose scores have to agree
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,10 +51,6 @@ class Seal:
         """Seconds for a slice, those computed twice included."""
         return self.seconds + self.near * self.reference_seconds
 
-    def write(self, path: Path) -> None:
-        """Write it as JSON."""
-        write_json(path, asdict(self))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Reference:
@@ -82,8 +79,8 @@ def reference(model: ScanModel, samples: Sequence[Slices], slot: Slot) -> Refere
 
 
 def timed(run: Run, samples: Sequence[Slices], slot: Slot) -> tuple[list[Tensor], float]:
-    """Rows of scans, and seconds for a slice; the first batch is run once more before, to warm up."""
-    in_batches(samples[:1], run, slot.device)
+    """Rows of scans, and seconds for a slice; a batch of the slot's channels is run once more before, to warm up."""
+    in_batches([sample for sample in samples if sample.shape[1] == slot.channels][:1], run, slot.device)
     started = time.perf_counter()
     rows = in_batches(samples, run, slot.device)
     return rows, (time.perf_counter() - started) / sum(map(len, samples))
@@ -95,21 +92,26 @@ def make_seal(
     """Hold an engine against eager float32.
 
     Raises:
-        EngineError: If a calibrated score differs by more than the tolerance, or a decision differs for a scan that
-            lies further than that from every threshold.
+        EngineError: If a calibrated score differs by more than the tolerance or is not finite, or a decision differs
+            for a scan that lies further than that from every threshold, or fewer than 8 scans are scored, not refused.
     """
     rows, seconds = timed(run, known.samples, slot)
-    worst, near = 0.0, 0
+    worst, near, scored = 0.0, 0, 0
     for ours, theirs in zip(rows, known.rows, strict=True):
+        if not torch.isfinite(ours).all():
+            raise EngineError(f"{kind.name}: gives a number that is not finite; not used")
         found, wanted = model.decide(ours), model.decide(theirs)
         close = model.near(ours, kind.tolerance)
         near += close
         if not close and (found.status, found.decision) != (wanted.status, wanted.decision):
             raise EngineError(f"{kind.name}: decides otherwise than eager float32; not used")
         if found.status == wanted.status == "scored":
+            scored += 1
             worst = max(worst, *(abs(a - b) for a, b in zip(found.probability, wanted.probability, strict=True)))
-        if not worst <= kind.tolerance:  # not so for NaN
+        if worst > kind.tolerance:
             raise EngineError(f"{kind.name}: a score differs by {worst:.2g} from eager float32; not used")
+    if scored < FEWEST_SCANS:
+        raise EngineError(f"{kind.name}: {scored} scans with a score to make a seal with, {FEWEST_SCANS} are needed")
     count = len(known.samples)
     return Seal(
         engine=kind.name,

@@ -38,6 +38,14 @@ def test_page_tells_policy_calibration_worth_and_prevalence(table, tmp_path, tas
     assert "nan" not in re.sub(r"[a-z]*nan[a-z]+", "", page.lower())
 
 
+@pytest.mark.parametrize(("rule", "kind"), [("sensitivity=0.2", "shown"), ("sensitivity=0.999", "mixed")])
+def test_a_broken_policy_stands_in_the_verdict(table, tmp_path, rule, kind):
+    page, metrics = page_of(table(), tmp_path, rule)
+    assert (metrics["policy"]["test"]["promise"] == "broken") == (kind == "mixed")
+    assert f'<section class="verdict {kind}"' in page
+    assert ("✕ its policy does not hold" in page) == (kind == "mixed")
+
+
 @pytest.mark.parametrize("rule", ["cost=10@0.05", "capacity=20/200", "false_alarm=0.05"])
 def test_every_kind_of_policy_has_a_page(table, tmp_path, rule):
     page, _ = page_of(table(), tmp_path, rule)

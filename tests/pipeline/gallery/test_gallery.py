@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -82,3 +84,14 @@ def test_a_model_without_a_map_shows_the_scan_alone(shown):
         found = make_gallery(*shown, draws, Watch())
         assert not found.heat
         assert found.shelves[0].hits[0].picture.heat == found.shelves[0].hits[0].about == ""
+
+
+def test_a_site_whose_figures_are_withheld_is_not_named(shown):
+    cases, table, record, store = shown
+    sites = {n: "elsewhere" if n in (10, 11) else "north" for n in range(12)}
+    found = make_gallery(cases, replace(table, groups={"site": tuple(sites.values())}), record, store, heat, Watch())
+    told = [one.site for shelf in found.shelves for one in (*shelf.hits, *shelf.misses)]
+    assert set(told) == {"north", ""}
+    assert "elsewhere" not in repr(found)
+    few = replace(table, patient=tuple(f"p{n % 9}" for n in range(12)))
+    assert "north" not in repr(make_gallery(cases, few, record, store, heat, Watch()))

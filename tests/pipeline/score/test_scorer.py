@@ -67,7 +67,7 @@ def test_the_network_always_sees_batches_of_one_size(kind, monkeypatch):
         return features(images)
 
     monkeypatch.setattr(scorer.classifier, "features", spy)
-    scorer.score(samples)
+    replace(scorer).score(samples)
     size = scorer.record.preparation.image_size
     assert set(seen) == {(SCORING_BATCH, max(sample.shape[1] for sample in samples), size, size)}
     assert len(seen) == -(-sum(map(len, samples)) // SCORING_BATCH)
@@ -131,7 +131,7 @@ def test_a_scan_of_another_kind_is_refused_and_stops_nothing(samples, radiograph
     [
         (ScanError(Reason.DECODE_FAILED, "cut"), "refused", "DECODE_FAILED: cut"),
         (OSError(5, "Input/output error", "/data/Mueller_Hans.dcm"), "failed", "UNREADABLE: Input/output error"),
-        (MemoryError(), "failed", "OVER_BUDGET: not enough memory to read it now"),
+        (MemoryError(), "failed", "OVER_BUDGET: not enough memory to score it now"),
     ],
 )
 def test_one_unreadable_series_does_not_stop_the_rest(

@@ -4,6 +4,7 @@ import logging
 from dataclasses import replace
 from typing import get_args
 
+import numpy as np
 import pytest
 import torch
 
@@ -17,6 +18,7 @@ from pipeline.score.engines.choose import KINDS, NAMES, WORTH_SLICES, Engine, En
 from pipeline.score.engines.engine import FLOAT32, EngineError, EngineKind
 from pipeline.score.engines.for_run import choose_for
 from pipeline.score.engines.runner import Runner
+from pipeline.score.outcome import Outcome
 from pipeline.score.scorer import load_scorer
 
 CPU = torch.device("cpu")
@@ -217,3 +219,81 @@ def test_the_first_readable_series_of_a_run_make_the_seal(scorer, refs, tmp_path
     seal = json.loads(next(tmp_path.rglob("amp-1.json")).read_text())
     assert seal["scans"] == min(64, len(refs))
     assert 0 < seal["worst"] <= 0.01
+
+
+def test_eager_that_was_measured_best_is_not_measured_again(room, scans, monkeypatch):
+    monkeypatch.setattr(choose, "KINDS", {"eager": KINDS["eager"], "lying": offset(0.5, name="lying")})
+    assert room.choose("auto", kept="", scans=giving(scans), slices=MANY).name == "eager"
+    assert room.choose("auto", kept="eager", scans=no_scans, slices=MANY).text == "eager"  # the run's next shard
+    next(room.cache.rglob("choice.json")).unlink()
+    assert room.choose("auto", kept="eager", scans=giving(scans), slices=MANY).note  # there had been little to score
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), RuntimeError("compiler"), MemoryError()])
+def test_an_engine_that_breaks_while_it_is_made_is_not_used(error, room, scans, monkeypatch):
+    def broken(*_):
+        raise error
+
+    monkeypatch.setattr(choose, "KINDS", {
+        "eager": KINDS["eager"],
+        "loads": EngineKind("loads", FLOAT32, lambda device: "", broken),
+        "runs": EngineKind("runs", FLOAT32, lambda device: "", lambda network, slot: broken),
+        "exports": EngineKind("exports", FLOAT32, lambda device: "", broken, broken, ("model",)),
+    })  # fmt: skip
+    engine = room.choose("auto", kept="", scans=giving(scans), slices=MANY)
+    assert engine.name == "eager"
+    for name in ("loads", "runs", "exports"):
+        assert f"{name}: cannot be used here ({type(error).__name__})" in engine.note
+    with pytest.raises(EngineError, match="cannot be used here"):
+        room.choose("loads", kept="", scans=giving(scans), slices=MANY)
+
+
+def test_where_nothing_can_be_kept_the_engine_is_used_all_the_same(room, scans, monkeypatch):
+    def full(path, record):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(choose, "write_json", full)
+    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest"))
+    assert room.choose("honest", kept="", scans=giving(scans), slices=MANY).name == "honest"
+
+
+def test_short_memory_of_eager_itself_leaves_the_choice_to_scoring(room, scans, monkeypatch):
+    def short(*_):
+        raise torch.OutOfMemoryError
+
+    monkeypatch.setattr(choose, "reference", short)
+    assert room.choose("auto", kept="", scans=giving(scans), slices=MANY).text == "eager"
+
+
+def test_an_engine_of_numbers_that_are_not_finite_gets_no_seal(room, scans, monkeypatch):
+    """All scans are normal here, and a score that is not a number reaches no threshold."""
+    normal = room.model.record.model_copy(update={"anomaly_threshold": 1.0, "sets": None})
+    room = replace(room, model=replace(room.model, record=normal))
+    monkeypatch.setitem(KINDS, "nan", offset(float("nan"), name="nan"))
+    with pytest.raises(EngineError, match="not finite"):
+        room.choose("nan", kept="", scans=giving(scans), slices=MANY)
+
+
+def test_a_number_that_is_not_finite_is_computed_again_by_eager(room, scans):
+    engine = Engine("off", FLOAT32, offset(float("nan")).load(room.model.network, None), channels=1)
+    assert Runner(room.model, CPU, engine).outcomes(scans) == Runner(room.model, CPU).outcomes(scans)
+
+
+def test_scans_that_are_refused_make_no_seal(room, scans, monkeypatch):
+    class Refusing(type(room.model)):
+        def decide(self, rows):
+            return Outcome("refused", "NOT_APPLICABLE: another kind")
+
+    model = Refusing(room.model.record, room.model.classifier, CPU)
+    monkeypatch.setitem(KINDS, "lying", offset(0.5, name="lying"))
+    with pytest.raises(EngineError, match="0 scans with a score"):
+        replace(room, model=model).choose("lying", kept="", scans=giving(scans), slices=MANY)
+
+
+def test_grey_and_colour_together_make_a_seal(room, scans, monkeypatch):
+    colour = np.repeat(scans[0], 3, axis=1)
+    shapes = []
+    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest", calls=shapes))
+    engine = room.choose("honest", kept="", scans=giving([*scans[:12], colour]), slices=MANY)
+    assert engine.channels == 3
+    assert set(shapes) == {(SCORING_BATCH, 3, 64, 64)}  # the one shape that an engine takes
