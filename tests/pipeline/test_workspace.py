@@ -191,3 +191,12 @@ def test_what_a_spreadsheet_takes_for_a_formula_gets_an_apostrophe(text):
 @pytest.mark.parametrize("text", ["", "normal", "1.2.840", "a=b", "'quoted"])
 def test_other_cells_stay(text):
     assert safe_cell(text) == text
+
+
+def test_a_file_system_without_locks_is_told(tmp_path, monkeypatch):
+    def acquire(_self, **_more):
+        raise NotImplementedError("FileSystem does not appear to support flock")
+
+    monkeypatch.setattr("filelock.FileLock.acquire", acquire)
+    with pytest.raises(SourceError, match="keeps no locks"), exclusive(tmp_path / "out"):
+        pass
