@@ -8,22 +8,31 @@ the handling of series is left; then runs in turn, each into an output folder of
   A  `scanshift score` as a process: the flow on Prefect's embedded server, its database there from before, nothing else
   B  `pipeline.score.folder.score_folder` as a process: the same work, no Prefect
 
-With c(n) = A(n) - B(n): marginal cost per 1,000 series = 1000 (c(large) - c(small)) / (large - small), and start-up =
-c(small) - small / 1000 of that. Medians over the pairs; the spread is printed too, since small differences of large
-times are noisy. Cells that are finished stand in `cells.jsonl` of the folder and are not run again.
+Wall seconds, and CPU seconds of the process with everything that it started, the server too; where other work shares
+the cores only the latter mean something. With c(n) = A(n) - B(n): marginal cost per 1,000 series =
+1000 (c(large) - c(small)) / (large - small), and start-up = c(small) - small / 1000 of that. Medians over the pairs;
+the spread is printed too, since small differences of large times are noisy. Cells that are finished stand in
+`cells.jsonl` of the folder and are not run again.
 """
 
 import argparse
+import contextlib
+import ctypes
 import json
 import os
+import resource
 import shutil
 import sys
 import tempfile
+import time
 from pathlib import Path
 from statistics import median
+from typing import Any
 
-from overhead import ROOT, run, synthetic, timed
+from overhead import ROOT, run, synthetic
 
+PR_SET_CHILD_SUBREAPER = 36
+KINDS = ("wall", "cpu")
 BUNDLE = """
 import sys
 from pathlib import Path
@@ -47,6 +56,22 @@ def command(side: str, scans: Path, bundle: Path, out: Path) -> list[str]:
     return [*score, "-w", str(out.parent / "ws"), "--device", "cpu", "--engine", "eager"]
 
 
+def spent(command: list[str]) -> tuple[float, float]:
+    """Wall seconds, and CPU seconds of a command and all its descendants.
+
+    Orphans, as the embedded server becomes one, fall to this process (PR_SET_CHILD_SUBREAPER) and are waited for.
+    """
+    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
+    run(command)
+    wall = time.perf_counter() - start
+    with contextlib.suppress(ChildProcessError):
+        while True:
+            os.waitpid(-1, 0)
+    after = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
+
+
 def forget(workspace: Path) -> None:
     """Empty a workspace but for Prefect's database: no catalogue or ledger of an earlier run, as B has none."""
     for path in workspace.iterdir():
@@ -56,8 +81,8 @@ def forget(workspace: Path) -> None:
             path.unlink()
 
 
-def measure(folder: Path, sizes: tuple[int, int], pairs: int) -> dict[tuple[str, int], list[float]]:
-    """Seconds of every cell."""
+def measure(folder: Path, sizes: tuple[int, int], pairs: int) -> list[dict[str, Any]]:
+    """Every cell: pair, series, side, wall and CPU seconds."""
     cells = folder / "cells.jsonl"
     done = [json.loads(line) for line in cells.read_text().splitlines()] if cells.exists() else []
     for pair in range(pairs):
@@ -69,12 +94,26 @@ def measure(folder: Path, sizes: tuple[int, int], pairs: int) -> dict[tuple[str,
                 out = folder / f"out-{side}-{size}-{pair}"
                 shutil.rmtree(out, ignore_errors=True)
                 forget(folder / "ws")
-                seconds = timed(command(side, folder / str(size), folder / "bundle", out))
-                done.append({**key, "seconds": round(seconds, 2)})
+                wall, cpu = spent(command(side, folder / str(size), folder / "bundle", out))
+                done.append({**key, "wall": round(wall, 2), "cpu": round(cpu, 2), "load": os.getloadavg()[0]})
                 print(done[-1], flush=True)
                 with cells.open("a") as file:
                     file.write(json.dumps(done[-1]) + "\n")
-    return {(s, n): [c["seconds"] for c in done if (c["side"], c["series"]) == (s, n)] for s in "AB" for n in sizes}
+    return [cell for cell in done if cell["pair"] < pairs and cell["series"] in sizes]
+
+
+def tell(cells: list[dict[str, Any]], kind: str, small: int, large: int) -> None:
+    """Print the medians, the marginal cost and the start-up of one kind of seconds."""
+    at = {(c["side"], c["series"], c["pair"]): c[kind] for c in cells}
+    pairs = sorted({c["pair"] for c in cells})
+    for side, what in (("A", "score flow"), ("B", "no Prefect")):
+        times = (f"{n} series {median(at[side, n, p] for p in pairs):.1f} s" for n in (small, large))
+        print(f"{kind}: {side} {what}: {', '.join(times)}")
+    cost = {n: [at["A", n, p] - at["B", n, p] for p in pairs] for n in (small, large)}
+    slopes = [1000 * (c - d) / (large - small) for c, d in zip(cost[large], cost[small], strict=True)]
+    slope = median(slopes)
+    print(f"{kind}: marginal cost per 1,000 series {slope:.2f} s (pairs {min(slopes):.2f} to {max(slopes):.2f})")
+    print(f"{kind}: start-up {median(cost[small]) - small / 1000 * slope:.1f} s")
 
 
 def main() -> None:
@@ -94,17 +133,10 @@ def main() -> None:
         run([sys.executable, "-c", BUNDLE, str(folder / "bundle")])
         first = command("A", ROOT / "sample_data" / "incoming", folder / "bundle", folder / "warm")
         run(first)  # Prefect's database is made once, not every night
-    found = measure(folder, sizes, options.pairs)
-    small, large = (
-        [a - b for a, b in zip(found["A", n], found["B", n], strict=True)] for n in sizes
-    )  # pairs ran one after the other
-    slopes = [1000 * (c - d) / (sizes[1] - sizes[0]) for c, d in zip(large, small, strict=True)]
-    slope = 1000 * (median(large) - median(small)) / (sizes[1] - sizes[0])
-    print(f"{os.cpu_count()} cores, load {os.getloadavg()[0]:.1f}")
-    for side, what in (("A", "score flow"), ("B", "no Prefect")):
-        print(f"{side} {what}: " + ", ".join(f"{n} series {median(found[side, n]):.1f} s" for n in sizes))
-    print(f"marginal cost of Prefect per 1,000 series: {slope:.2f} s (pairs {min(slopes):.2f} to {max(slopes):.2f})")
-    print(f"start-up: {median(small) - sizes[0] / 1000 * slope:.1f} s")
+    cells = measure(folder, sizes, options.pairs)
+    print(f"{os.cpu_count()} cores")
+    for kind in KINDS:
+        tell(cells, kind, *sizes)
     if not options.keep:
         shutil.rmtree(folder)
 
