@@ -5,8 +5,10 @@ import json
 import os
 import time
 import urllib.request
+from http import HTTPStatus
 from importlib.metadata import version
 from typing import Any
+from urllib.error import HTTPError
 from urllib.parse import urlsplit
 
 from flows.serve import free_port, start_server, stop_server
@@ -16,6 +18,7 @@ from pipeline.doctor.finding import Level, Told, check, some
 ANSWER_SECONDS = 10
 SCHEDULER_SECONDS = 90
 SHOWN = 200
+BUSY_TRIES, BUSY_SECONDS = 6, 2.0
 
 
 @check("prefect-settings")
@@ -126,8 +129,15 @@ def ask(api: str, path: str, body: dict[str, Any] | None = None) -> Any:
         headers["Authorization"] = f"Basic {base64.b64encode(login.encode()).decode()}"
     content = None if body is None else json.dumps(body).encode()
     request = urllib.request.Request(f"{api.rstrip('/')}{path}", content, headers)
-    with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
-        return json.load(answer)
+    for left in reversed(range(BUSY_TRIES)):
+        try:
+            with urllib.request.urlopen(request, timeout=ANSWER_SECONDS) as answer:
+                return json.load(answer)
+        except HTTPError as error:
+            if error.code != HTTPStatus.SERVICE_UNAVAILABLE or not left:  # its database is locked for a moment
+                raise
+            time.sleep(BUSY_SECONDS)
+    return None
 
 
 def host_of(api: str) -> str:

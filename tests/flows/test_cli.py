@@ -176,6 +176,7 @@ def test_json_is_one_object_on_standard_output(command, incoming, radiograph_bun
         "heatmaps": "",
         "dicom_results": "",
         "notice": "",
+        "joined": "",
     }
 
 
@@ -188,5 +189,5 @@ def test_the_entry_point_of_prefect_yaml_exists():
     module = path.removesuffix(".py").replace("/", ".")
     code = f"from {module} import {name} as flow; print(flow.name, *flow.parameters.properties)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=120)
-    assert done.stdout.split() == ["scanshift-score", *deployment["parameters"]]
+    assert done.stdout.split() == ["scanshift-nightly", *deployment["parameters"]]
     assert deployment["schedules"][0]["timezone"] == "UTC"
