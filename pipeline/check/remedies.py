@@ -12,7 +12,7 @@ REMEDIES: dict[Reason, str] = {
     Reason.DUPLICATE_FILE: "Nothing.",
     Reason.TRUNCATED_FILE: "Copy or send it again.",
     Reason.CORRUPT_FILE: "Copy or send it again.",
-    Reason.CHANGED_FILE: "Run ingest again when nothing writes to the folder.",
+    Reason.CHANGED_FILE: "Run again when nothing writes to the folder.",
     Reason.HEADER_RANGE: "Let a person decide; adapt with such scans.",
     Reason.UNCERTAIN: "Let a person decide.",
     Reason.CORRUPT_HEADER: "Export the study again.",
