@@ -110,15 +110,23 @@ def ours(folder, bundle, out, engines):
     return seconds, target / "scores.csv"
 
 
-def decisions(path):
+def scores(path):
     with path.open(newline="") as file:
-        return {row["series_uid"]: row["decision"] for row in csv.DictReader(file) if row["decision"]}
+        return {row["series_uid"]: float(row["anomaly_score"]) for row in csv.DictReader(file) if row["anomaly_score"]}
 
 
-def differing(mine, theirs):
-    """Series with another decision, or scored by one alone."""
-    first, second = decisions(mine), decisions(theirs)
-    return sum(first.get(uid) != second.get(uid) for uid in first.keys() | second.keys())
+def differing(mine, theirs, threshold):
+    """Series that lie on the other side of the threshold, and those scored by one alone.
+
+    What is referred to a person counts by its score: the script knows no referral.
+    """
+    first, second = scores(mine), scores(theirs)
+    both = first.keys() & second.keys()
+    return {
+        "decided otherwise": sum((first[uid] >= threshold) != (second[uid] >= threshold) for uid in both),
+        "scored by one alone": len(first.keys() ^ second.keys()),
+        "largest difference": max(abs(first[uid] - second[uid]) for uid in both),
+    }
 
 
 def inside(folder, bundle, out, engines):

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import numpy as np
 import torch
+from scipy.special import expit, logit
 from torch import Tensor, nn
 
 from models.bundle import Bundle
 from models.classifier import SliceBagClassifier, pack
-from pipeline.decide.conformal import ConformalScale
+from pipeline.decide.conformal import ConformalScale, Floats
 from pipeline.decide.prediction_sets import close_to_limit, undetermined
 from pipeline.detect.scan_detector import ScanDetector, load_detector, raw_threshold, read_scale
 from pipeline.detect.slices import Slices, in_batches
@@ -18,6 +20,8 @@ from pipeline.learn.objective import anomaly_score, probabilities
 from pipeline.model_record import ModelRecord, load_classifier
 from pipeline.score.engines.engine import RowsModule
 from pipeline.score.outcome import Outcome
+
+CERTAIN = 1e-12
 
 
 class ScanModel(Protocol):
@@ -42,6 +46,15 @@ class ScanModel(Protocol):
 
         Also where a row is not finite, which no comparison tells.
         """
+
+    def latent(self, rows: Tensor) -> Floats:
+        """What calibrated scores are read off, (L,), where an engine's errors are alike for sure and unsure scans.
+
+        Log-odds of the classes, or a detector's raw score.
+        """
+
+    def moved(self, rows: Tensor, reach: float) -> float:
+        """How far a calibrated score of one scan moves at most when its latent numbers are off by up to `reach`."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -96,6 +109,16 @@ class ClassifierModel:
         if off <= tolerance or float(first - second) <= 2 * tolerance:
             return True
         return self.record.sets is not None and close_to_limit(self.record.sets, probability.numpy(), tolerance)
+
+    def latent(self, rows: Tensor) -> Floats:
+        """Log-odds (L,) of the calibrated probabilities, which lie within 1e-12 of 0 and 1 at most."""
+        probability = self._probability(self._parted(rows)[0]).numpy()
+        return np.asarray(logit(probability.clip(CERTAIN, 1 - CERTAIN)))
+
+    def moved(self, rows: Tensor, reach: float) -> float:
+        """Largest |expit(z ± reach) - expit(z)| of the classes' log-odds z."""
+        z = self.latent(rows)
+        return float(np.abs(expit([z + reach, z - reach]) - expit(z)).max())
 
     def _parted(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         features, means = rows.tensor_split([self.classifier.backbone.num_features], dim=1)
@@ -153,6 +176,16 @@ class DetectorModel:
             return True
         score, cut = self.scale.score01([self.detector.scan_score(rows[:, 0]), raw_threshold(self.record)])
         return abs(float(score - cut)) <= tolerance
+
+    def latent(self, rows: Tensor) -> Floats:
+        """The raw score, (1,)."""
+        return np.array([self.detector.scan_score(rows[:, 0])])
+
+    def moved(self, rows: Tensor, reach: float) -> float:
+        """Over how much of the held-out normals the raw score may wander, above it or below."""
+        raw = self.detector.scan_score(rows[:, 0])
+        below, here, above = self.scale.score01([raw - reach, raw, raw + reach])
+        return float(max(above - here, here - below))
 
 
 def load_model(bundle: Bundle, record: ModelRecord, device: torch.device) -> ScanModel:

@@ -12,11 +12,11 @@ import torch
 
 from models.registry import lookup
 from pipeline.detect.slices import SCORING_BATCH, Slices
-from pipeline.score.engines.engine import REFERENCE, EngineError, EngineKind, Run, Slot
+from pipeline.score.engines.engine import AGAIN_BATCH, REFERENCE, Engine, EngineError, EngineKind, Run, Slot
 from pipeline.score.engines.exports import discard, export
 from pipeline.score.engines.machine import machine_id
 from pipeline.score.engines.openvino_engines import OPENVINO, OPENVINO_BFLOAT16
-from pipeline.score.engines.seal import FEWEST_SCANS, Reference, Seal, make_seal, read_seal, reference
+from pipeline.score.engines.seal import FEWEST_SCANS, VERSION, Reference, Seal, make_seal, read_seal, reference
 from pipeline.score.engines.torch_engines import AMP, COMPILE, EAGER
 from pipeline.score.scan_models import ScanModel
 from pipeline.workspace import write_json
@@ -30,32 +30,6 @@ SEAL_SCANS, SEAL_SLICES = 64, 256
 CHOICE = "choice.json"
 
 Scans = Callable[[int, int], Sequence[Slices]]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Engine:
-    """What runs a network.
-
-    Attributes:
-        name: Its kind's.
-        tolerance: Scans that lie this close to a threshold are computed again in eager float32; 0 for none.
-        run: Batches of slices in [0, 1] to rows; None for the model's own network.
-        batch: B, slices in a batch.
-        channels: C of the slices that it takes; others go through the model's own network; None for any.
-        note: What was chosen and why, in words; empty where nothing was to choose.
-    """
-
-    name: str = REFERENCE
-    tolerance: float = 0.0
-    run: Run | None = None
-    batch: int = SCORING_BATCH
-    channels: int | None = None
-    note: str = ""
-
-    @property
-    def text(self) -> str:
-        """As the ledger has it: its name, and the batch where it was halved."""
-        return self.name if self.batch == SCORING_BATCH else f"{self.name}:{self.batch}"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,18 +120,20 @@ class EngineRoom:
                 if seal.cost < (best[1] if best else eager):
                     best = engine, seal.cost
         chosen = best[0] if best else Engine()
-        self._keep(self.folder / CHOICE, {"engine": chosen.name})
+        self._keep(self.folder / CHOICE, {"engine": chosen.name, "version": VERSION})
         return replace(chosen, note=f"engine {chosen.name} (eager {1 / eager:.0f} slices a second; {'; '.join(said)})")
 
     def _chosen(self) -> str:
         try:
-            name = json.loads((self.folder / CHOICE).read_text(encoding="utf-8"))["engine"]
+            choice = json.loads((self.folder / CHOICE).read_text(encoding="utf-8"))
+            return str(choice["engine"]) if choice["version"] == VERSION else ""
         except (OSError, ValueError, TypeError, KeyError):
             return ""
-        return str(name)
 
-    def _sealed(self, kind: EngineKind, known: Callable[[], Reference]) -> tuple[Engine, Seal | None]:
-        """An engine with its seal, made now where there is none.
+    def _sealed(
+        self, kind: EngineKind, known: Callable[[], Reference], *, batch: int = SCORING_BATCH
+    ) -> tuple[Engine, Seal | None]:
+        """An engine for batches of a size with its seal, made now where there is none.
 
         Raises:
             EngineError: If it cannot be used here, or gets no seal.
@@ -166,28 +142,40 @@ class EngineRoom:
             return Engine(), None
         if reason := kind.missing(self.device):
             raise EngineError(f"{kind.name}: {reason}")
+        exact, again_seconds = self._exact(kind, known)
         names = {"bundle": self.digest, "machine": machine_id(self.device)}
         for channels in (1, 3):
-            slot = self._slot(kind, channels)
+            slot = self._slot(kind, channels, batch)
             try:
                 seal = read_seal(self._seal_path(kind, slot), kind, slot.folder, **names)
             except EngineError:
                 continue
             with _failing(kind):
-                return self._engine(kind, kind.load(self.model.network, slot), channels), seal
+                return _engine(kind, kind.load(self.model.network, slot), seal, slot, exact), seal
         against = known()
-        slot = self._slot(kind, _channels(against.samples))
+        slot = self._slot(kind, _channels(against.samples), batch)
         with _failing(kind):
             export(kind, self.model.network, slot)
             try:
                 run = kind.load(self.model.network, slot)
-                seal = make_seal(kind, run, self.model, against, slot, **names)
+                seal = make_seal(kind, run, self.model, against, slot, again_seconds=again_seconds, **names)
             except Exception:
                 if not self._vouched(kind, slot, **names):
                     discard(kind, slot)
                 raise
         self._keep(self._seal_path(kind, slot), asdict(seal))
-        return self._engine(kind, run, slot.channels), seal
+        return _engine(kind, run, seal, slot, exact), seal
+
+    def _exact(self, kind: EngineKind, known: Callable[[], Reference]) -> tuple[Engine | None, float | None]:
+        """What computes again where a kind leaves doubt, and its seconds for a slice; none for eager float32.
+
+        Raises:
+            EngineError: If it cannot be used.
+        """
+        if kind.exact == REFERENCE:
+            return None, None
+        engine, seal = self._sealed(KINDS[kind.exact], known, batch=AGAIN_BATCH)
+        return engine, seal.seconds if seal else None
 
     def _vouched(self, kind: EngineKind, slot: Slot, **names: str) -> bool:
         """Whether another kind, which uses the same exported files, has a seal on them."""
@@ -197,9 +185,6 @@ class EngineRoom:
                     read_seal(self._seal_path(other, slot), other, slot.folder, **names)
                     return True
         return False
-
-    def _engine(self, kind: EngineKind, run: Run, channels: int) -> Engine:
-        return Engine(kind.name, kind.tolerance, run, channels=channels)
 
     def _keep(self, path: Path, record: dict[str, Any]) -> None:
         """Write what saves the next run some time; it is found anew where it cannot be written."""
@@ -211,11 +196,23 @@ class EngineRoom:
     def _seal_path(self, kind: EngineKind, slot: Slot) -> Path:
         return self.folder / f"{kind.name}-{slot.channels}.json"
 
-    def _slot(self, kind: EngineKind, channels: int) -> Slot:
+    def _slot(self, kind: EngineKind, channels: int, batch: int = SCORING_BATCH) -> Slot:
         """Kinds that export the same files share a folder."""
         shared = "-".join(kind.files) or kind.name
         folder = self.folder / f"{shared}-{channels}"
-        return Slot(folder, self.device, channels, self.model.record.preparation.image_size)
+        return Slot(folder, self.device, channels, self.model.record.preparation.image_size, batch)
+
+
+def _engine(kind: EngineKind, run: Run, seal: Seal, slot: Slot, exact: Engine | None) -> Engine:
+    return Engine(
+        kind.name,
+        kind.tolerance,
+        run,
+        batch=slot.batch,
+        channels=slot.channels,
+        reach=seal.reach,
+        exact=exact,
+    )
 
 
 @contextlib.contextmanager

@@ -12,6 +12,7 @@ from pipeline.errors import PipelineError
 
 Run = Callable[[Tensor], Tensor]
 REFERENCE = "eager"
+AGAIN_BATCH = 4  # slices; what is computed again is little, and a batch is always filled up
 FLOAT32, REDUCED = 1e-3, 1e-2  # largest difference of a calibrated score
 
 
@@ -28,17 +29,19 @@ class Slot:
         device: Where the network runs.
         channels: C of the slices, 1 or 3.
         size: S, their side in pixels.
+        batch: B, slices in a batch.
     """
 
     folder: Path
     device: torch.device
     channels: int
     size: int
+    batch: int = SCORING_BATCH
 
     @property
     def shape(self) -> tuple[int, int, int, int]:
         """The one shape of a batch (B, C, S, S)."""
-        return SCORING_BATCH, self.channels, self.size, self.size
+        return self.batch, self.channels, self.size, self.size
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +55,7 @@ class EngineKind:
         export: Makes what `load` reads, once for each bundle and machine.
         load: Gives a function of batches of the slot's shape, in [0, 1] on the device, to rows (B, K) float32.
         files: Names of what `export` writes.
+        exact: The kind that computes again what this one leaves in doubt; the reference where it has none.
     """
 
     name: str
@@ -60,6 +64,37 @@ class EngineKind:
     load: Callable[[nn.Module, Slot], Run]
     export: Callable[[nn.Module, Slot], None] | None = None
     files: tuple[str, ...] = ()
+    exact: str = REFERENCE
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Engine:
+    """What runs a network.
+
+    Attributes:
+        name: Its kind's.
+        tolerance: Scans that lie this close to a threshold are computed again; 0 for none.
+        reach: How far latent numbers may be off, see `seal.in_doubt`.
+        exact: What computes scans in doubt again; eager float32 where there is none.
+        run: Batches of slices in [0, 1] to rows; None for the model's own network.
+        batch: B, slices in a batch.
+        channels: C of the slices that it takes; others go through the model's own network; None for any.
+        note: What was chosen and why, in words; empty where nothing was to choose.
+    """
+
+    name: str = REFERENCE
+    tolerance: float = 0.0
+    run: Run | None = None
+    batch: int = SCORING_BATCH
+    channels: int | None = None
+    note: str = ""
+    reach: float = 0.0
+    exact: "Engine | None" = None
+
+    @property
+    def text(self) -> str:
+        """As the ledger has it: its name, and the batch where it was halved."""
+        return self.name if self.batch == SCORING_BATCH else f"{self.name}:{self.batch}"
 
 
 class RowsModule(nn.Module):

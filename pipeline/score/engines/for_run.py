@@ -5,7 +5,8 @@ from pathlib import Path
 
 from pipeline.detect.slices import Slices
 from pipeline.scan import SeriesRef
-from pipeline.score.engines.choose import Engine, EngineRoom
+from pipeline.score.engines.choose import EngineRoom
+from pipeline.score.engines.engine import Engine
 from pipeline.score.scorer import Ready, Scorer, ready_scan
 
 

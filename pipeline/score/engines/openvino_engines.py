@@ -66,7 +66,10 @@ def _loader(tolerance: float) -> Callable[[nn.Module, Slot], Run]:
             "PERFORMANCE_HINT": "LATENCY",
         }
         options["INFERENCE_NUM_THREADS"] = torch.get_num_threads()
-        compiled = openvino().Core().compile_model(str(slot.folder / MODEL), "CPU", options)
+        core = openvino().Core()
+        model = core.read_model(str(slot.folder / MODEL))
+        model.reshape(slot.shape)
+        compiled = core.compile_model(model, "CPU", options)
 
         def run(slices: Tensor) -> Tensor:
             rows = compiled([np.ascontiguousarray(slices.numpy())])[0]
@@ -78,4 +81,6 @@ def _loader(tolerance: float) -> Callable[[nn.Module, Slot], Run]:
 
 
 OPENVINO = EngineKind("openvino", FLOAT32, _missing, _loader(FLOAT32), _export, FILES)
-OPENVINO_BFLOAT16 = EngineKind("openvino_bfloat16", REDUCED, _missing_reduced, _loader(REDUCED), _export, FILES)
+OPENVINO_BFLOAT16 = EngineKind(
+    "openvino_bfloat16", REDUCED, _missing_reduced, _loader(REDUCED), _export, FILES, exact=OPENVINO.name
+)

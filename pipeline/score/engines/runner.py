@@ -1,4 +1,4 @@
-"""Running a model by its engine: close calls again in eager float32, and smaller batches where memory is short."""
+"""Running a model by its engine: what it leaves in doubt again, and smaller batches where memory is short."""
 
 from collections.abc import Sequence
 
@@ -6,7 +6,8 @@ import torch
 from torch import Tensor
 
 from pipeline.detect.slices import Slices, in_batches
-from pipeline.score.engines.choose import Engine
+from pipeline.score.engines.engine import AGAIN_BATCH, Engine
+from pipeline.score.engines.seal import in_doubt
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import ScanModel
 
@@ -54,15 +55,19 @@ class Runner:
         engine = self.engine
         fits = engine.channels is None or all(sample.shape[1] == engine.channels for sample in samples)
         if engine.run is None or not fits:
-            return [self.model.decide(rows) for rows in self._eager(samples)]
-        found = in_batches(samples, engine.run, self.device, batch=engine.batch)
-        close = [n for n, rows in enumerate(found) if self.model.near(rows, engine.tolerance)]
-        for n, rows in zip(close, self._eager([samples[n] for n in close]), strict=True):
-            found[n] = rows
-        return [self.model.decide(rows) for rows in found]
+            engine = Engine(batch=engine.batch)
+        return [self.model.decide(rows) for rows in self._rows(samples, engine)]
 
-    def _eager(self, samples: Sequence[Slices]) -> list[Tensor]:
-        return in_batches(samples, self._network, self.device, batch=self.engine.batch)
+    def _rows(self, samples: Sequence[Slices], engine: Engine) -> list[Tensor]:
+        """Rows of each scan: what an engine leaves in doubt is computed again by the next, more exact one."""
+        found = in_batches(samples, engine.run or self._network, self.device, batch=engine.batch)
+        if engine.run is None:
+            return found
+        doubtful = [n for n, rows in enumerate(found) if in_doubt(self.model, rows, engine.tolerance, engine.reach)]
+        exact = engine.exact or Engine(batch=AGAIN_BATCH)
+        for n, rows in zip(doubtful, self._rows([samples[n] for n in doubtful], exact), strict=True):
+            found[n] = rows
+        return found
 
 
 def is_short(error: BaseException) -> bool:

@@ -14,8 +14,8 @@ from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.prepare.samples import prepare
 from pipeline.score.engines import choose
-from pipeline.score.engines.choose import KINDS, NAMES, WORTH_SLICES, Engine, EngineRoom
-from pipeline.score.engines.engine import FLOAT32, EngineError, EngineKind
+from pipeline.score.engines.choose import KINDS, NAMES, WORTH_SLICES, EngineRoom
+from pipeline.score.engines.engine import AGAIN_BATCH, FLOAT32, REDUCED, Engine, EngineError, EngineKind
 from pipeline.score.engines.for_run import choose_for
 from pipeline.score.engines.runner import Runner
 from pipeline.score.outcome import Outcome
@@ -133,7 +133,7 @@ def made(*arguments):
 def test_eager_where_nothing_is_faster(room, scans, monkeypatch):
     monkeypatch.setattr(choose, "KINDS", {"eager": KINDS["eager"], "lying": offset(0.5, name="lying")})
     assert room.choose("auto", kept="", scans=giving(scans), slices=MANY).text == "eager"
-    assert json.loads(next(room.cache.rglob("choice.json")).read_text()) == {"engine": "eager"}
+    assert json.loads(next(room.cache.rglob("choice.json")).read_text()) == {"engine": "eager", "version": 2}
 
 
 def test_few_scans_are_scored_by_eager_without_measuring(room):
@@ -297,3 +297,77 @@ def test_grey_and_colour_together_make_a_seal(room, scans, monkeypatch):
     engine = room.choose("honest", kept="", scans=giving([*scans[:12], colour]), slices=MANY)
     assert engine.channels == 3
     assert set(shapes) == {(SCORING_BATCH, 3, 64, 64)}  # the one shape that an engine takes
+
+
+def noisy(amount, *, name="noisy", exact="eager", calls=None):
+    """An engine of reduced precision, which rounds each row to steps of a relative size."""
+
+    def load(network, slot):
+        def run(slices):
+            if calls is not None:
+                calls.append(len(slices))
+            rows = network(slices)
+            step = amount * rows.abs().mean()
+            return torch.round(rows / step) * step
+
+        return run
+
+    return EngineKind(name, REDUCED, lambda device: "", load, exact=exact)
+
+
+def test_scores_that_reduced_precision_could_move_too_far_are_computed_again(room, scans, monkeypatch):
+    sharp = replace(room.model, record=room.model.record.model_copy(update={"temperature": 0.2, "sets": None}))
+    room = replace(room, model=sharp)
+    monkeypatch.setitem(KINDS, "noisy", noisy(0.001))
+    engine = room.choose("noisy", kept="", scans=giving(scans), slices=MANY)
+    seal = json.loads(next(room.cache.rglob("noisy-1.json")).read_text())
+    assert 0 < seal["again"] < 0.5
+    assert seal["reach"] == engine.reach > 0
+    assert seal["worst"] <= REDUCED
+    wanted = Runner(sharp, CPU).outcomes(scans)
+    apart = [off(a, b) for a, b in zip(Runner(sharp, CPU, engine).outcomes(scans), wanted, strict=True)]
+    careless = replace(engine, reach=0.0)
+    unguarded = [off(a, b) for a, b in zip(Runner(sharp, CPU, careless).outcomes(scans), wanted, strict=True)]
+    assert max(apart) <= REDUCED < max(unguarded)
+
+
+def off(ours, theirs):
+    return max(abs(a - b) for a, b in zip(ours.probability, theirs.probability, strict=True))
+
+
+def test_what_is_in_doubt_goes_to_the_exact_engine_and_from_there_to_eager(room, scans, monkeypatch):
+    calls = []
+    sharp = replace(room.model, record=room.model.record.model_copy(update={"temperature": 0.2, "sets": None}))
+    room = replace(room, model=sharp)
+    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest", calls=calls))
+    monkeypatch.setitem(KINDS, "noisy", noisy(0.001, exact="honest"))
+    engine = room.choose("noisy", kept="", scans=giving(scans), slices=MANY)
+    assert engine.exact is not None
+    assert engine.exact.name == "honest"
+    assert engine.text == "noisy"
+    calls.clear()
+    Runner(sharp, CPU, engine).outcomes(scans)
+    assert calls
+    assert {shape[0] for shape in calls} == {AGAIN_BATCH}
+    again = room.choose("noisy", kept="", scans=no_scans, slices=MANY)  # both seals are there
+    assert Runner(sharp, CPU, again).outcomes(scans) == Runner(sharp, CPU, engine).outcomes(scans)
+    monkeypatch.setitem(KINDS, "honest", offset(0.5, name="honest"))
+    next(room.cache.rglob("honest-1.json")).unlink()
+    with pytest.raises(EngineError, match="honest"):  # nothing exact to turn to
+        room.choose("noisy", kept="", scans=giving(scans), slices=MANY)
+
+
+def test_reduced_precision_that_leaves_most_in_doubt_is_not_used(room, scans, monkeypatch):
+    monkeypatch.setitem(KINDS, "coarse", noisy(30.0, name="coarse"))
+    with pytest.raises(EngineError, match="in doubt"):
+        room.choose("coarse", kept="", scans=giving(scans), slices=MANY)
+
+
+def test_how_far_scores_move_is_what_the_log_odds_say(room, scans):
+    rows = room.model.rows(scans[:1])[0]
+    z = room.model.latent(rows)
+    p = np.array(room.model.decide(rows).probability)
+    np.testing.assert_allclose(1 / (1 + np.exp(-z)), p, atol=1e-9)
+    by_hand = max(abs(1 / (1 + np.exp(-(z + sign * 0.3))) - p).max() for sign in (1, -1))
+    assert room.model.moved(rows, 0.3) == pytest.approx(by_hand)
+    assert room.model.moved(rows, 0.0) == 0

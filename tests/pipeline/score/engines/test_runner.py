@@ -6,7 +6,7 @@ import torch
 from pipeline.ingest.read import read_scan
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.prepare.samples import prepare
-from pipeline.score.engines.choose import Engine
+from pipeline.score.engines.engine import Engine
 from pipeline.score.engines.runner import Runner, is_short
 from pipeline.score.ledger import Ledger
 from pipeline.score.scorer import load_scorer, score_series
