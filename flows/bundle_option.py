@@ -4,6 +4,7 @@ import argparse
 from pathlib import Path
 
 from pipeline.errors import ConfigError, SourceError
+from pipeline.registry.slot import PREFIX, is_slot
 from pipeline.workspace import Workspace
 
 
@@ -14,19 +15,17 @@ def bundle_name(options: argparse.Namespace) -> str:
         ConfigError: If `approved:NAME` comes without a workspace.
         RegistryError: If nothing is approved, or it was altered.
     """
-    from pipeline.registry.approved import is_slot
-
     folder = bundle_folder(options)
     return str(options.bundle) if is_slot(str(options.bundle)) else str(folder.absolute())
 
 
 def bundle_folder(options: argparse.Namespace) -> Path:
     """Where the bundle lies now. Raises as `bundle_name`."""
-    from pipeline.registry.approved import PREFIX, approved_bundle, is_slot
-
     name, folder = str(options.bundle), options.bundle
     if not is_slot(name):
         return Path(folder)
+    from pipeline.registry.approved import approved_bundle
+
     if options.workspace is None:
         raise ConfigError(f"--bundle {name}: name the workspace whose registry it is with -w")
     return approved_bundle(existing(options.workspace), name.removeprefix(PREFIX)).folder

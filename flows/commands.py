@@ -148,7 +148,7 @@ def _figure(metric: Mapping[str, Any]) -> str:
 
 def score_request(options: argparse.Namespace) -> Request:
     """The request of a scoring run; its state lies in the workspace, or hidden in the output."""
-    from pipeline.score.folder import RESULTS, state_folder
+    from pipeline.score.place import RESULTS, state_folder
 
     if options.engine not in ("", *get_args(EngineName)):
         raise ConfigError(f"--engine {options.engine}: expected one of {', '.join(get_args(EngineName))}")
@@ -203,7 +203,8 @@ def score(options: argparse.Namespace) -> dict[str, Any]:
 def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
     import tempfile
 
-    from pipeline.score.folder import plan_scores, state_folder
+    from pipeline.score.folder import plan_scores
+    from pipeline.score.place import state_folder
 
     share = asked_share(options)
     space = state_folder(options.out, options.workspace, share)
@@ -227,7 +228,7 @@ def _keep(request: Request) -> None:
     """Write scores.csv with what was done before an interruption."""
     from pipeline.registry.approved import chosen_bundle
     from pipeline.score.folder import PLAN, finish
-    from pipeline.score.share import parse_share
+    from pipeline.score.place import parse_share
     from pipeline.watch import Watch
 
     run_folder = Path(request.run)

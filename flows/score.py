@@ -13,7 +13,7 @@ from flows.request import Request, read_request
 from flows.seal import SealedError, sealed
 from pipeline.registry.approved import choose_bundle, chosen_bundle
 from pipeline.score.folder import finish, plan_scores, score_shard, sole_run, write_plan
-from pipeline.score.share import Share, parse_share
+from pipeline.score.place import Share, parse_share
 
 
 def share_of(asked: Request) -> Share | None:

@@ -5,7 +5,7 @@ import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pipeline.score.share import Share
+    from pipeline.score.place import Share
 
 SERVE_SETTLE_SECONDS = 60.0
 
@@ -53,7 +53,7 @@ def asked_share(options: argparse.Namespace) -> "Share | None":
     Raises:
         ConfigError: If `--shard` is no share.
     """
-    from pipeline.score.share import parse_share
+    from pipeline.score.place import parse_share
 
     text = getattr(options, "shard", "")
     return parse_share(text) if text else None

@@ -11,7 +11,7 @@ from pipeline.workspace import require_writable
 
 def shift(options: argparse.Namespace) -> dict[str, Any]:
     """`scanshift shift`."""
-    from pipeline.score.folder import state_folder
+    from pipeline.score.place import state_folder
     from pipeline.shift.compare import Sides, check_sides
 
     more = {"device": options.device, "seed": options.seed}

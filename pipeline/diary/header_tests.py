@@ -7,8 +7,7 @@ import numpy as np
 from scipy.stats import fisher_exact
 
 from pipeline.evaluate.multiplicity import holm
-from pipeline.shift.domain import Domain, HeaderValue, one_scan_each
-from pipeline.shift.header_fields import OTHER
+from pipeline.shift.domain import OTHER, Domain, HeaderValue, one_scan_each
 from pipeline.shift.two_sample import ks_p
 
 FEWEST = 5

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.errors import DiaryError
-from pipeline.score.share import STATE
+from pipeline.score.place import STATE
 from pipeline.workspace import whole_file
 
 FORMAT = 1

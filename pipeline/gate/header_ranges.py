@@ -12,7 +12,7 @@ from pipeline.gate.fit import in_turns
 from pipeline.gate.header_fields import AGE, NUMBERS, OLDEST, WORDS, decade, stated
 from pipeline.gate.header_record import HeaderRanges, NumberRange, WordsSeen
 from pipeline.prepare.cohort import Case
-from pipeline.shift.header_fields import FEW_PATIENTS
+from pipeline.shift.domain import FEW_PATIENTS
 from pipeline.watch import Watch
 
 LEAST = 20

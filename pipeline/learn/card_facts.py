@@ -20,8 +20,7 @@ from pipeline.prepare.cohort import Case
 from pipeline.prepare.split import Split
 from pipeline.provenance import versions
 from pipeline.shift.acquisition import columns, header_values, without_rare
-from pipeline.shift.domain import HeaderValue
-from pipeline.shift.header_fields import FEW_PATIENTS
+from pipeline.shift.domain import FEW_PATIENTS, HeaderValue
 
 MOST_HEADERS = 500
 WORDS_SHOWN = 6

@@ -6,16 +6,11 @@ from pathlib import Path
 from models.bundle import Bundle
 from pipeline.errors import PipelineError, RegistryError
 from pipeline.registry.place import claimed_digest, open_registered, opened, slot_name
+from pipeline.registry.slot import PREFIX, is_slot
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file
 
-PREFIX = "approved:"
 CHOICE = "bundle.json"
-
-
-def is_slot(bundle: str) -> bool:
-    """Whether a bundle is named by what it is approved for, as in `approved:default`."""
-    return bundle.startswith(PREFIX)
 
 
 def approved_bundle(workspace: Workspace, slot: str) -> Bundle:

@@ -15,10 +15,11 @@ from pipeline.score.ledger import Ledger
 from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.origin import Origin
 from pipeline.score.outcome import Outcome
+from pipeline.score.place import RESULTS, STATE, Share, state_folder
 from pipeline.score.plan import LEDGER, ScorePlan, plan_scores
 from pipeline.score.ref_file import read_refs, write_refs
 from pipeline.score.scorer import load_scorer, pending, run_key, score_series
-from pipeline.score.share import STATE, Share, begin, join_if_complete
+from pipeline.score.share import begin, join_if_complete
 from pipeline.score.table import remove_torn, write_scores
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, exclusive, whole_file
@@ -29,15 +30,7 @@ SHARD_SERIES = 512
 PLAN = "plan.json"
 SCORES = "scores.csv"
 HEATMAPS = "heatmaps"
-RESULTS = "dicom"
 SHARDS_WAIT_SECONDS = 5.0
-
-
-def state_folder(out: Path, workspace: Path | None, share: Share | None = None) -> Workspace:
-    """Where a run keeps its state: the workspace, or a hidden folder in the output; each machine its own."""
-    if workspace is not None:
-        return Workspace(workspace)
-    return Workspace(out / STATE if share is None else share.state(out))
 
 
 @contextlib.contextmanager

@@ -17,8 +17,9 @@ from pipeline.learn.device import choose_device
 from pipeline.model_record import read_record
 from pipeline.scan import SeriesRef
 from pipeline.score.ledger import Ledger
+from pipeline.score.place import Share
 from pipeline.score.scorer import pending, run_key
-from pipeline.score.share import Share, listing_of
+from pipeline.score.share import listing_of
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, require_space
 

@@ -13,8 +13,7 @@ from pipeline.ingest.dicom_file import Header, parse_every_element
 from pipeline.ingest.faults import FAULTS
 from pipeline.ingest.silence import quiet
 from pipeline.scan import SeriesRef
-from pipeline.shift.domain import HeaderValue
-from pipeline.shift.header_fields import FEW_PATIENTS, OTHER
+from pipeline.shift.domain import FEW_PATIENTS, OTHER, HeaderValue
 
 DIGITS = 4
 LONGEST = 64

@@ -11,6 +11,9 @@ from pipeline.evaluate.predictions import Floats, Indices
 
 HeaderValue = float | str | None
 
+FEW_PATIENTS = 5  # whose values are not told apart
+OTHER, ABSENT = "(other)", "(missing)"
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Domain:

@@ -10,13 +10,10 @@ import numpy as np
 from pipeline.evaluate.multiplicity import holm
 from pipeline.evaluate.predictions import Floats
 from pipeline.shift.contingency import chi_squared_p
-from pipeline.shift.domain import Domain, HeaderValue, one_scan_each
+from pipeline.shift.domain import ABSENT, FEW_PATIENTS, OTHER, Domain, HeaderValue, one_scan_each
 from pipeline.shift.kernel import PERMUTATIONS
 from pipeline.shift.number import rounded
 from pipeline.shift.two_sample import ALPHA, ks_p
-
-FEW_PATIENTS = 5
-OTHER, ABSENT = "(other)", "(missing)"
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from pipeline.errors import LabelsError
 def run(tmp_path, monkeypatch):
     """Runs a function in the place of a flow; no server is started, as if one were served elsewhere."""
     monkeypatch.setattr("flows.run.configure_prefect", lambda _home: None)
-    monkeypatch.setattr("flows.run._start_server", lambda: None)
+    monkeypatch.setenv("PREFECT_API_URL", "http://127.0.0.1:1/api")
     request = Request("score", str(tmp_path), str(tmp_path / "run"))
 
     def call(function):

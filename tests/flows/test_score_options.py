@@ -5,7 +5,7 @@ import pytest
 from flows import cli, commands, score
 from flows.commands import score_request
 from flows.request import Request
-from pipeline.score.share import Share
+from pipeline.score.place import Share
 
 
 @pytest.fixture

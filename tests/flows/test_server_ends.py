@@ -13,7 +13,7 @@ def _alive(pid: int) -> bool:
 def test_a_process_ends_with_the_one_that_was_killed():
     code = (
         "import subprocess, sys, time\n"
-        "from flows.run import end_with_this_process\n"
+        "from flows.embedded import end_with_this_process\n"
         "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
         "keeper = end_with_this_process(other.pid)\n"
         "print(other.pid, flush=True)\n"
@@ -34,7 +34,7 @@ def test_a_process_ends_with_the_one_that_was_killed():
 def test_who_is_watched_for_stays_alive_though_nobody_keeps_the_watcher():
     code = (
         "import gc, subprocess, time\n"
-        "from flows.run import end_with_this_process\n"
+        "from flows.embedded import end_with_this_process\n"
         "other = subprocess.Popen(['sleep', '60'], start_new_session=True)\n"
         "kept = [end_with_this_process(other.pid)]\n"
         "assert end_with_this_process(other.pid) is kept[0]\n"

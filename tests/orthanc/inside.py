@@ -13,7 +13,8 @@ import pydicom
 import pytest
 from pynetdicom import AE
 
-from pipeline.score.folder import finish, score_folder, state_folder
+from pipeline.score.folder import finish, score_folder
+from pipeline.score.place import state_folder
 from pipeline.watch import Watch
 from tests.orthanc.launch import DICOM_PORT, HTTP_PORT, MOVE_PORT
 

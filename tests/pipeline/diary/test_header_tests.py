@@ -3,8 +3,7 @@ import pytest
 from scipy.stats import fisher_exact
 
 from pipeline.diary.header_tests import field_p, header_p_values
-from pipeline.shift.domain import Domain
-from pipeline.shift.header_fields import OTHER
+from pipeline.shift.domain import OTHER, Domain
 
 
 def side(n, **headers):

@@ -14,7 +14,8 @@ from models.errors import BundleError
 from pipeline.errors import BusyError, DiskSpaceError, SourceError
 from pipeline.ingest import scan_folder
 from pipeline.score import scorer
-from pipeline.score.folder import finish, plan_scores, score_folder, score_shard, state_folder, write_plan
+from pipeline.score.folder import finish, plan_scores, score_folder, score_shard, write_plan
+from pipeline.score.place import state_folder
 from pipeline.watch import Watch
 from pipeline.workspace import exclusive
 

@@ -13,7 +13,8 @@ from pipeline.scan import SeriesRef
 from pipeline.score import scorer
 from pipeline.score.folder import score_folder
 from pipeline.score.outcome import Outcome
-from pipeline.score.share import MARK, STATE, Share, complete, join, parse_share
+from pipeline.score.place import STATE, Share, parse_share
+from pipeline.score.share import MARK, complete, join
 from pipeline.score.table import write_scores
 from pipeline.watch import Watch
 from pipeline.workspace import exclusive

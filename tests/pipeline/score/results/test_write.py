@@ -9,9 +9,10 @@ import pytest
 
 from pipeline.errors import DiskSpaceError
 from pipeline.ingest.scan_folder import scan_sources
-from pipeline.score.folder import finish, score_folder, state_folder
+from pipeline.score.folder import finish, score_folder
 from pipeline.score.listing import INDEX
 from pipeline.score.origin import Origin
+from pipeline.score.place import state_folder
 from pipeline.score.results.write import HEADER, ResultWriter
 from pipeline.watch import Watch
 from tests.pipeline.score.results.conftest import SCORED
