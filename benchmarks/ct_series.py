@@ -43,11 +43,11 @@ def write_series(folder: Path, slices: int, syntax: str = "") -> np.ndarray:
         shape = 1000 + 500 * np.sin(x / 40 + k / 20) * np.cos(y / 30) + dice.normal(0, 20, (SIZE, SIZE))
         stored = np.clip(shape, 0, 4095).astype("<u2")
         values[k] = stored.astype(np.float32) + INTERCEPT
-        _save(header(k), stored, syntax, folder / f"{k * 7 % slices:05d}.dcm")
+        save_slice(header(k), stored, syntax, folder / f"{k * 7 % slices:05d}.dcm")
     return values
 
 
-def _save(ds: Dataset, stored: np.ndarray, syntax: str, path: Path) -> None:
+def save_slice(ds: Dataset, stored: np.ndarray, syntax: str, path: Path) -> None:
     ds.PixelData = stored.tobytes()
     ds["PixelData"].VR = "OW"
     ds.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -17,10 +17,6 @@ import torch
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
 
-from models.bundle import open_bundle
-from pipeline.learn.objective import anomaly_score, probabilities
-from pipeline.model_record import load_classifier, read_record
-
 BATCH, WORKERS = 32, 2
 
 
@@ -34,22 +30,25 @@ class Radiographs(Dataset):
         return len(self.files)
 
     def __getitem__(self, n):
-        ds = pydicom.dcmread(self.files[n])
-        image = ds.pixel_array.astype(np.float32) * float(ds.get("RescaleSlope", 1)) + float(
-            ds.get("RescaleIntercept", 0)
-        )
-        if "WindowCenter" in ds:
-            centre, width = np.ravel(ds.WindowCenter)[0], np.ravel(ds.WindowWidth)[0]
-            low, high = float(centre) - float(width) / 2, float(centre) + float(width) / 2
-        else:
-            low, high = np.percentile(image, [0.5, 99.5])
-        image = np.clip((image - low) / (high - low), 0, 1)
-        if ds.PhotometricInterpretation == "MONOCHROME1":
-            image = 1 - image
-        picture = torch.from_numpy(image)[None, None]
-        if picture.shape[-2:] != (self.size, self.size):
-            picture = functional.interpolate(picture, (self.size, self.size), mode="bilinear", antialias=True)
-        return str(ds.SeriesInstanceUID), picture[0]
+        return read_image(self.files[n], self.size)
+
+
+def read_image(path, size):
+    """A DICOM file's series and its picture (1, S, S) in [0, 1]."""
+    ds = pydicom.dcmread(path)
+    image = ds.pixel_array.astype(np.float32) * float(ds.get("RescaleSlope", 1)) + float(ds.get("RescaleIntercept", 0))
+    if "WindowCenter" in ds:
+        centre, width = np.ravel(ds.WindowCenter)[0], np.ravel(ds.WindowWidth)[0]
+        low, high = float(centre) - float(width) / 2, float(centre) + float(width) / 2
+    else:
+        low, high = np.percentile(image, [0.5, 99.5])
+    image = np.clip((image - low) / (high - low), 0, 1)
+    if ds.PhotometricInterpretation == "MONOCHROME1":
+        image = 1 - image
+    picture = torch.from_numpy(image)[None, None]
+    if picture.shape[-2:] != (size, size):
+        picture = functional.interpolate(picture, (size, size), mode="bilinear", antialias=True)
+    return str(ds.SeriesInstanceUID), picture[0]
 
 
 def monai_loader(files, size):
@@ -81,6 +80,10 @@ def main():
     parser.add_argument("out", type=Path)
     parser.add_argument("--loader", choices=("torch", "monai"), default="torch")
     options = parser.parse_args()
+    from models.bundle import open_bundle
+    from pipeline.learn.objective import anomaly_score, probabilities
+    from pipeline.model_record import load_classifier, read_record
+
     bundle = open_bundle(options.bundle)
     record = read_record(bundle)
     network = load_classifier(bundle, record).eval()

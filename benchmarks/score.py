@@ -5,12 +5,15 @@
 Needs ../shared (radiographs of guangzhou, wrapped as DICOM, and weights). For each network a bundle is adapted by a
 linear probe, then, in turn, in the same minutes on the same machine, each as a whole process:
 
-  A  `scanshift score` with `engine: auto`, a fresh output each time; engines sealed once are kept
+  A  `scanshift score` with `engine: auto` into a fresh output, in the workspace of an earlier night: its engines and
+     Prefect's database are there, its ledger is not; the first time, in a new workspace, apart
   B  benchmarks/obvious_script.py: pydicom, torchvision in eager float32, a DataLoader with two workers
   C  the same with MONAI's transforms and DataLoader, once
+  D  anomalib's OpenVINO inferencer with the same network, once (benchmarks/inferencer_peer.py)
 
-It prints scans a second, the ratio A / B pair by pair, decisions that differ, and of A, measured inside one more
-run, the share of the time of scoring in which the network ran. Finished cells are appended to out/score.jsonl.
+It prints scans a second, the ratio A / B pair by pair, scans on the other side of the threshold, and of A, measured
+inside one more run, the share of the time of scoring, and of A's whole wall time, in which the network ran. Finished
+rows are appended to out/score.jsonl.
 """
 
 import argparse
@@ -24,8 +27,16 @@ import time
 from pathlib import Path
 from statistics import median
 
+from anomaly_peers import make_environment
+
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.insert(0, str(ROOT))
+
+from models.bundle import open_bundle  # noqa: E402
+from pipeline.model_record import read_record  # noqa: E402
+
 SHARED = ROOT.parent / "shared"
+HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
 NETWORKS = ("densenet169", "mobilenet_v2", "resnet18@layer3")
 INSIDE = """
 import json, sys, time
@@ -96,17 +107,26 @@ def bundle_of(network, labels, out):
     return folder
 
 
-def ours(folder, bundle, out, engines):
-    """Score into a fresh output, with the engines of earlier runs at hand; seconds and the output."""
-    target = out / "ours"
+def ours(folder, bundle, out, *, fresh=False):
+    """Score everything; seconds and the table.
+
+    Args:
+        fresh: In a new workspace, with no engine and no database of Prefect there; else in that of the night before,
+            where all of the ledger, catalogue and caches but these two are removed.
+    """
+    target, workspace = out / "ours", out / "nights" / bundle.name
     shutil.rmtree(target, ignore_errors=True)
-    place = target / ".scanshift" / "cache" / "engines"
-    if engines.exists():
-        shutil.copytree(engines, place)
-    command = [sys.executable, "-m", "flows.cli", "score", folder, "--bundle", bundle, "-o", target, "--engine", "auto"]
-    seconds, _ = run(command)
-    if not engines.exists() and place.exists():
-        shutil.copytree(place, engines)
+    if fresh:
+        shutil.rmtree(workspace, ignore_errors=True)
+    elif workspace.exists():
+        for path in workspace.iterdir():
+            if path.name not in ("prefect", "cache"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+        for path in (workspace / "cache").iterdir():
+            if path.name != "engines":
+                shutil.rmtree(path)
+    command = [sys.executable, "-m", "flows.cli", "score", folder, "--bundle", bundle, "-o", target, "-w", workspace]
+    seconds, _ = run([*command, "--engine", "auto"])
     return seconds, target / "scores.csv"
 
 
@@ -129,15 +149,29 @@ def differing(mine, theirs, threshold):
     }
 
 
-def inside(folder, bundle, out, engines):
-    """Share of the scoring in which the network ran, and the engine."""
+def inside(folder, bundle, out):
+    """Seconds of scoring, those in which the network ran, and the engine."""
     target = out / "inside"
     shutil.rmtree(target, ignore_errors=True)
+    engines = out / "nights" / bundle.name / "cache" / "engines"
     if engines.exists():
         shutil.copytree(engines, target / ".scanshift" / "cache" / "engines")
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    _, printed = run([sys.executable, "-c", INSIDE, folder, bundle, target], env=environment)
+    _, printed = run([sys.executable, "-c", INSIDE, folder, bundle, target], env=HERE)
     return json.loads(printed.splitlines()[-1])
+
+
+def inferencer(folder, bundle, out, environment):
+    """Anomalib's OpenVINO inferencer with the same network: seconds, and its table."""
+    script, network = ROOT / "benchmarks" / "inferencer_peer.py", out / f"{bundle.name}.xml"
+    run([sys.executable, script, "export", bundle, network], env=HERE)
+    python = make_environment(environment)
+    seconds, _ = run([python, script, "score", network, folder, out / "inferencer.csv"])
+    return seconds, out / "inferencer.csv"
+
+
+def threshold_of(bundle):
+    """Where the bundle's policy says anomaly."""
+    return read_record(open_bundle(bundle)).anomaly_threshold
 
 
 def main():
@@ -146,6 +180,8 @@ def main():
     parser.add_argument("--series", type=int, default=2000)
     parser.add_argument("--pairs", type=int, default=3)
     parser.add_argument("--networks", nargs="+", default=NETWORKS)
+    parser.add_argument("--environment", type=Path, help="anomalib's, if not out/anomalib-env; made if it is not there")
+    parser.add_argument("--without-inferencer", action="store_true", help="leave anomalib out")
     options = parser.parse_args()
     if not SHARED.exists():
         sys.exit("../shared is not there: nothing to measure with")
@@ -154,29 +190,31 @@ def main():
     os.environ.setdefault("SCANSHIFT_WEIGHTS", str(SHARED / "weights"))
     folder, labels = radiographs(out, options.series)
     for network in options.networks:
-        bundle = bundle_of(network, labels, out)
-        engines = out / "engines" / network
-        script = [sys.executable, ROOT / "benchmarks" / "obvious_script.py", folder, bundle]
-        cold, _ = ours(folder, bundle, out, engines)
-        pairs = []
-        for _ in range(options.pairs):
-            mine, scores = ours(folder, bundle, out, engines)
-            theirs, _ = run([*script, out / "theirs.csv"], env={**os.environ, "PYTHONPATH": str(ROOT)})
-            pairs.append((mine, theirs))
-        row = {
-            "network": network,
-            "series": options.series,
-            "cold": cold,
-            "pairs": pairs,
-            "differing": differing(scores, out / "theirs.csv"),
-            "inside": inside(folder, bundle, out, engines),
-        }
-        row["monai"], _ = run(
-            [*script, out / "monai.csv", "--loader", "monai"], env={**os.environ, "PYTHONPATH": str(ROOT)}
-        )
+        row = measured(network, bundle_of(network, labels, out), folder, options)
         with (out / "score.jsonl").open("a") as file:
             file.write(json.dumps(row) + "\n")
         print(line(row), flush=True)
+
+
+def measured(network, bundle, folder, options):
+    """Everything about a network."""
+    out = options.out.resolve()
+    script = [sys.executable, ROOT / "benchmarks" / "obvious_script.py", folder, bundle]
+    cold, _ = ours(folder, bundle, out, fresh=True)
+    pairs = []
+    for _ in range(options.pairs):
+        mine, table = ours(folder, bundle, out)
+        theirs, _ = run([*script, out / "theirs.csv"], env=HERE)
+        pairs.append((mine, theirs))
+    threshold = threshold_of(bundle)
+    row = {"network": network, "series": options.series, "cold": cold, "pairs": pairs}
+    row |= differing(table, out / "theirs.csv", threshold) | {"inside": inside(folder, bundle, out)}
+    row["monai"], _ = run([*script, out / "monai.csv", "--loader", "monai"], env=HERE)
+    if not options.without_inferencer:
+        environment = options.environment or out / "anomalib-env"
+        row["inferencer"], theirs = inferencer(folder, bundle, out, environment)
+        row["inferencer differing"] = differing(out / "theirs.csv", theirs, threshold)
+    return row
 
 
 def line(row):
@@ -184,11 +222,14 @@ def line(row):
     n = row["series"]
     ratios = [theirs / mine for mine, theirs in row["pairs"]]
     mine, theirs = (median(pair[side] for pair in row["pairs"]) for side in (0, 1))
-    share = row["inside"]["forward"] / row["inside"]["scoring"]
+    within = row["inside"]
+    peer = f"{n / row['inferencer']:.1f}" if "inferencer" in row else "–"
     return (
-        f"| {row['network']} | {row['inside']['engine']} | {n / mine:.0f} ({n / row['cold']:.0f} the first time) "
-        f"| {n / theirs:.0f} | {n / row['monai']:.0f} | {median(ratios):.1f} ({min(ratios):.1f} to {max(ratios):.1f}) "
-        f"| {row['differing']} | {100 * share:.0f} % |"
+        f"| {row['network']} | {within['engine']} | {n / mine:.1f} ({n / row['cold']:.1f} the first time) "
+        f"| {n / theirs:.1f} | {n / row['monai']:.1f} | {peer} "
+        f"| {median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f}) "
+        f"| {row['decided otherwise']} + {row['scored by one alone']}, {row['largest difference']:.4f} "
+        f"| {100 * within['forward'] / within['scoring']:.0f} % / {100 * within['forward'] / mine:.0f} % |"
     )
 
 

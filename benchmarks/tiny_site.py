@@ -57,20 +57,24 @@ def _radiograph(n, count, pixels):
     return data
 
 
-def make_bundle(folder):
-    """Write a bundle of an untrained network for such scans, the same each time; made once."""
+RADIOGRAPHS = {"kind": "radiograph", "modality": "CR/DX", "image_size": SIZE, "slices": 1}
+
+
+def make_bundle(folder, backbone="squeezenet1_1", preparation=RADIOGRAPHS):
+    """Write a bundle of an untrained network, for such radiographs if not told otherwise; the same each time."""
     if folder.exists():
         return folder
-    settings = {"classes": CLASSES, "backbone": "squeezenet1_1", "weights": "none", "image_size": SIZE}
+    size = preparation["image_size"]
+    settings = {"classes": CLASSES, "backbone": backbone, "weights": "none", "image_size": size}
     record = ModelRecord(
         format=FORMAT,
         created="2026-01-01T00:00:00+00:00",
         classes=CLASSES,
         task="multiclass",
-        backbone="squeezenet1_1",
+        backbone=backbone,
         variant="",
         pooling="mean",
-        preparation=Preparation(kind="radiograph", modality="CR/DX", image_size=SIZE, slices=1, intensity="auto"),
+        preparation=Preparation(intensity="auto", **preparation),
         temperature=1.0,
         thresholds=dict.fromkeys(CLASSES, 0.5),
         anomaly_threshold=0.5,
@@ -80,10 +84,10 @@ def make_bundle(folder):
         random_reference=None,
         config=Config(**settings, engine="eager"),
     )
-    classifier = SliceBagClassifier(build_backbone("squeezenet1_1", seed=1), len(CLASSES), pooling="mean", seed=1)
+    classifier = SliceBagClassifier(build_backbone(backbone, seed=1), len(CLASSES), pooling="mean", seed=1)
     draw = torch.Generator().manual_seed(1)
     with torch.inference_mode():
-        spread = classifier.eval().features(torch.rand((16, 1, 3, SIZE, SIZE), generator=draw).flatten(0, 1))
+        spread = classifier.eval().features(torch.rand((16, 1, 3, size, size), generator=draw).flatten(0, 1))
     classifier.norm.fit(spread)
     with torch.no_grad():
         classifier.head.weight.copy_(torch.randn(classifier.head.weight.shape, generator=draw) / 20)
