@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 from flows.doctor_options import add_arguments as doctor_arguments
+from flows.elsewhere_options import add_elsewhere
 from flows.models_options import add_arguments as models_arguments
 from flows.nightly_options import add_arguments as nightly_arguments
 from flows.pacs_options import add_pacs
@@ -204,6 +205,7 @@ def _scoring(command: argparse.ArgumentParser) -> None:
         default="",
         help="auto, eager, amp, compile, openvino or openvino_bfloat16 (default: what the bundle says)",
     )
+    add_elsewhere(command)
     command.add_argument(
         "--dicom-results",
         action="store_true",

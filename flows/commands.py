@@ -10,6 +10,7 @@ from typing import Any, get_args
 from flows import check, compare_command, doctor_command, models_command, nightly_command, pacs, shift_command, tools
 from flows.bundle_option import bundle_folder, bundle_name
 from flows.deidentify import deidentify
+from flows.elsewhere_options import check_elsewhere
 from flows.exit_codes import DONE, FAILED, INTERRUPTED, WRONG_USE
 from flows.progress import make_watch
 from flows.request import Request
@@ -154,6 +155,7 @@ def score_request(options: argparse.Namespace) -> Request:
         raise ConfigError(f"--engine {options.engine}: expected one of {', '.join(get_args(EngineName))}")
     if not options.folder.is_dir() and not options.folder.is_file():
         raise SourceError(f"{options.folder}: no such file or folder")
+    check_elsewhere(options)
     bundle = bundle_name(options)
     share = asked_share(options)
     require_writable(options.out)
@@ -177,6 +179,9 @@ def score_request(options: argparse.Namespace) -> Request:
             "dicom_maps": getattr(options, "dicom_maps", "none"),
             "dicom_results": options.dicom_results,
             "archives": options.archives,
+            "dask": options.dask,
+            "work_pool": options.work_pool,
+            "parts": options.parts,
             "settle": options.settle,
             "retry": getattr(options, "retry", False),
             "shard": getattr(options, "shard", ""),

@@ -14,7 +14,8 @@ from flows.nightly_words import drift_chart
 from flows.progress import make_watch
 from flows.pull_recent import fetch_recent
 from flows.request import Request, read_request
-from flows.score import find_task, finish_task, may_pass_next_time, run_lock, shard_task
+from flows.retry import may_pass_next_time
+from flows.score import find_task, finish_task, run_lock, score_shards
 from flows.seal import SealedError, sealed
 from pipeline.config import make_config
 from pipeline.diary.close import Scored, add_labels, close_night, scored, write_page
@@ -111,8 +112,7 @@ def nightly_flow(request: str) -> Any:
         if not new["new"]:
             told = f"nothing new since {new['since'] or 'the beginning'}"
             return Completed(message=told, data={"told": told, "diary": new["diary"], "counts": {}, "proposals": []})
-        for shard in shards:
-            shard_task(request, shard)
+        score_shards(request, shards)
         result: dict[str, Any] = finish_task(request)
         row: dict[str, Any] = diary_task(request, night, pull)
     _publish(request, asked, row)

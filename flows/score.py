@@ -8,9 +8,12 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.artifacts import publish_counts
+from flows.dask_cluster import score_on_cluster
 from flows.progress import make_watch
 from flows.request import Request, read_request
-from flows.seal import SealedError, sealed
+from flows.retry import may_pass_next_time
+from flows.seal import sealed
+from flows.work_pool import score_on_pool
 from pipeline.registry.approved import choose_bundle, chosen_bundle
 from pipeline.score.folder import finish, plan_scores, score_shard, sole_run, write_plan
 from pipeline.score.place import Share, parse_share
@@ -59,6 +62,18 @@ def run_shard(request: str, shard: str) -> dict[str, int]:
     )
 
 
+def run_elsewhere(request: str, shards: list[str]) -> dict[str, int]:
+    """Score all shards into the ledger on the Dask cluster or the work pool that the request names."""
+    asked = read_request(request)
+    return (score_on_cluster if asked.options.get("dask") else score_on_pool)(asked, shards)
+
+
+def goes_elsewhere(request: str) -> bool:
+    """Whether other processes are to score."""
+    options = read_request(request).options
+    return bool(options.get("dask") or options.get("work_pool"))
+
+
 def run_finish(request: str) -> dict[str, Any]:
     """Write scores.csv, and heat-maps and DICOM results where they are asked for."""
     asked = read_request(request)
@@ -76,12 +91,6 @@ def run_finish(request: str) -> dict[str, Any]:
     )
 
 
-def may_pass_next_time(_task: Any, _run: Any, state: Any) -> bool:
-    """Retry what the outside caused, such as a share that was away for a moment; not what the data caused."""
-    error = state.result(raise_on_failure=False)
-    return isinstance(error, SealedError) and isinstance(error.cause, OSError)
-
-
 find_task = task(name="find-series", cache_policy=NO_CACHE)(sealed(run_find))
 shard_task = task(
     name="score-shard",
@@ -90,7 +99,17 @@ shard_task = task(
     retry_delay_seconds=[5, 30],
     retry_condition_fn=may_pass_next_time,
 )(sealed(run_shard))
+elsewhere_task = task(name="score-elsewhere", cache_policy=NO_CACHE)(sealed(run_elsewhere))
 finish_task = task(name="write-scores", cache_policy=NO_CACHE)(sealed(run_finish))
+
+
+def score_shards(request: str, shards: list[str]) -> None:
+    """Score all shards, here one after the other, or where the request says; part of a flow."""
+    if sealed(goes_elsewhere)(request):
+        elsewhere_task(request, shards)
+        return
+    for shard in shards:
+        shard_task(request, shard)
 
 
 @flow(name="scanshift-score")
@@ -101,8 +120,7 @@ def score_flow(request: str) -> dict[str, Any]:
         request: Path of the request file inside the workspace.
     """
     with sealed(run_lock)(request):
-        for shard in find_task(request):
-            shard_task(request, shard)
+        score_shards(request, find_task(request))
         result: dict[str, Any] = finish_task(request)
     publish_counts("scanshift-score", "Rows of scores.csv", result["counts"])
     return result

@@ -145,6 +145,10 @@ class PacsError(PipelineError, ConnectionError):
         self.status = status
 
 
+class ClusterError(PipelineError, RuntimeError):
+    """Machines that cannot score together, such as one that does not see the state folder."""
+
+
 class TrainingError(PipelineError, ArithmeticError):
     """Training that went wrong, such as a loss that is not a number."""
 

@@ -20,6 +20,8 @@ from pipeline.prepare.cohort import Case
 from pipeline.prepare.samples import Preparation, prepare, to_tensor
 from pipeline.shift.reference import reference_statistics
 
+pytest_plugins = ["tests.postgres"]
+
 SAMPLES = Path(__file__).resolve().parents[1] / "sample_data"
 RADIOGRAPHS = ("radiograph", "CR/DX")
 VOLUMES = ("volume", "OT")

@@ -33,6 +33,7 @@ from pipeline.learn.leakage import training_set, training_sets_of
 from pipeline.learn.plan import Plan
 from pipeline.learn.predictions import prediction_table
 from pipeline.learn.prepared import prepared, used_cases
+from pipeline.learn.ranks import check_ranks, current_ranks
 from pipeline.learn.reference_scans import bundle_reference
 from pipeline.learn.train import Made, harmonised, train_best
 from pipeline.model_record import FORMAT, RANDOM_HEAD, ModelRecord
@@ -60,6 +61,7 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
         BundleError: If `target` holds something else.
         RefusedError: If no model deserves trust; report and result.json are written all the same.
     """
+    check_ranks(plan.config, plan.phases, current_ranks())
     if plan.config.task == "one_class":
         return adapt_detector(plan, workspace, target, run, watch)
     check_target_folder(target)
@@ -70,6 +72,7 @@ def adapt(plan: Plan, workspace: Workspace, target: Path, run: Path, watch: Watc
     store = SampleStore(workspace.cache, plan.preparation)
     plan = prepared(plan, store, watch)
     plan, store = harmonised(plan, store, watch)
+    current_ranks().meet()  # the others, in `follow`, find catalogue and cache filled
     made = train_best(plan, store, workspace, watch)
     plan = made.plan
     if made.refusal:

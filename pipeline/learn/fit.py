@@ -20,6 +20,7 @@ from pipeline.learn.frozen_features import FrozenFeatures
 from pipeline.learn.merging import Merging
 from pipeline.learn.objective import class_weights
 from pipeline.learn.optimiser import make_optimizer, train_groups
+from pipeline.learn.ranks import current_ranks
 from pipeline.learn.relative_rates import set_relative_rates
 from pipeline.learn.self_supervised import pretrain
 from pipeline.learn.sets import LabelledSet, UnlabelledSet
@@ -71,7 +72,8 @@ class Fit:
         self.checkpoint, self.watch, self.target, self.term = checkpoint, watch, target, term
         weights = class_weights(train.targets, config.task)
         self.weights = weights
-        self.steps = Steps(classifier, train, weights.to(device), config, device, watch, target, term)
+        self.ranks = current_ranks()
+        self.steps = Steps(classifier, train, weights.to(device), config, device, watch, target, term, ranks=self.ranks)
         self.frozen = FrozenFeatures(classifier, train, val, config=config, device=device, watch=watch)
         self.notes: list[str] = []
 
@@ -89,6 +91,8 @@ class Fit:
             start = {name: p.detach().clone() for name, p in self.classifier.backbone.named_parameters()}
             self.steps = replace(self.steps, start=start)
         progress = self.checkpoint.load(self.classifier) or Progress()
+        self.ranks.meet()  # before the first one writes another checkpoint
+        self.ranks.start_equal(self.classifier)
         self.notes = progress.notes
         if self.term is not None:
             self.term.to(self.device)
@@ -109,6 +113,8 @@ class Fit:
         return progress.history
 
     def _save(self, progress: Progress) -> None:
+        if not self.ranks.first:
+            return
         progress.term = self.term.state_dict() if self.term is not None else None
         self.checkpoint.save(self.classifier, progress)
 
@@ -162,6 +168,7 @@ class Fit:
         return self.checkpoint.beside(f"pretraining-{number}")
 
     def _train_phase(self, phase: Phase, number: int, progress: Progress) -> None:
+        self.ranks.start_equal(self.classifier)
         train_groups(self.classifier, phase)
         extra = self.term.parameters() if self.term is not None and not phase.cached else []
         optimizer = make_optimizer(self.classifier, phase, self.config, extra)

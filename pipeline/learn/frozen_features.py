@@ -7,6 +7,7 @@ import torch
 from models.classifier import SliceBagClassifier
 from pipeline.config import Config
 from pipeline.learn.features import FeatureBags, extract
+from pipeline.learn.ranks import current_ranks
 from pipeline.learn.sets import LabelledSet
 from pipeline.watch import Watch
 
@@ -58,6 +59,15 @@ class FrozenFeatures:
         self.classifier.norm.fit(bags.features[bags.mask].to(self.device))
 
     def _extract(self, contents: Sequence[str]) -> FeatureBags:
+        """Features of some scans; several ranks fill the cache together, and then each reads all of it."""
+        ranks = current_ranks()
+        if ranks.count > 1:
+            if mine := ranks.every(contents):
+                self._from_cache(mine)
+            ranks.meet()
+        return self._from_cache(contents)
+
+    def _from_cache(self, contents: Sequence[str]) -> FeatureBags:
         return extract(
             self.classifier,
             self.train.store,

@@ -32,6 +32,8 @@ class Part:
 def cut(slices: Tensor, mask: Tensor) -> Iterator[Part]:
     """Parts of nearly equal size, of at most MICRO_SLICES slices or one bag; a bag is never divided."""
     count = len(slices)
+    if not count:  # a rank without a share of a last, small batch
+        return
     parts = math.ceil(count / max(1, MICRO_SLICES // slices.shape[1]))
     size = math.ceil(count / parts)
     for n in range(0, count, size):

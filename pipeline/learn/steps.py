@@ -21,6 +21,7 @@ from pipeline.learn.features import FeatureBags
 from pipeline.learn.objective import loss_sum
 from pipeline.learn.optimiser import set_rate
 from pipeline.learn.parts import Part, cut, pooled
+from pipeline.learn.ranks import Ranks
 from pipeline.learn.sets import LabelledSet, UnlabelledSet
 from pipeline.prepare.augment import augment
 from pipeline.watch import Watch
@@ -65,6 +66,7 @@ class Steps:
         target: Unlabelled target scans, for the term.
         term: What is added to the cross-entropy of each step.
         start: The backbone's parameters when the run began, by name, for phases with an anchor.
+        ranks: The processes that share each batch.
     """
 
     classifier: SliceBagClassifier
@@ -76,6 +78,7 @@ class Steps:
     target: UnlabelledSet | None = None
     term: AlignmentTerm | None = None
     start: Mapping[str, Tensor] = field(default_factory=dict)
+    ranks: Ranks = field(default_factory=Ranks)
 
     def full_batch(self, phase: Phase, optimizer: torch.optim.Optimizer, bags: FeatureBags) -> float:
         """One L-BFGS step over all cached features: minimises mean loss + lambda/2 ||W||^2; returns the mean loss.
@@ -117,7 +120,8 @@ class Steps:
         total = divisor = 0.0
         devices = [self.device] if self.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), self._norms(epoch.phase):
-            torch.manual_seed(seed)  # dropout, stochastic depth and norm draw from the global generator
+            # Dropout, stochastic depth and norm draw from the global generator; ranks see different scans.
+            torch.manual_seed(seed + 7919 * self.ranks.rank)
             for step, bags in enumerate(iterate(self.train.store, self.train.contents, order, size)):
                 done = epoch.done(step, steps)
                 set_rate(optimizer, done, epoch.phase.schedule)
@@ -142,17 +146,20 @@ class Steps:
     def backward(self, slices: Tensor, bags: Bags) -> tuple[float, float]:
         """Gradient of a batch's mean loss, part by part; returns the loss's sum and what divides it.
 
+        Each rank has the whole batch, with the same draws of augmentation, and runs the network on its share of it.
+
         Raises:
             DivergedError: If the loss is not a number.
         """
         targets = self.train.targets[bags.index].to(self.device)
-        whole = self._divisor(targets)
+        whole, mine = self._divisor(targets), self.ranks.share(len(targets))
         total = 0.0
-        for part in cut(slices, bags.mask):
+        for part in cut(slices[mine], bags.mask[mine]):
             logits = self.classifier.head(self._pooled(part))
-            value, _ = loss_sum(logits, targets[part.rows], self.weights, self.config.task)
+            value, _ = loss_sum(logits, targets[mine][part.rows], self.weights, self.config.task)
             (value / whole).backward()
             total += float(value.detach())
+        total = self.ranks.add_gradients(self.classifier.parameters(), total)
         if not math.isfinite(total):
             raise DivergedError("the loss is not a number")
         return total, float(whole)

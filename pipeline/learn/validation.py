@@ -14,6 +14,7 @@ from pipeline.learn.batches import iterate
 from pipeline.learn.features import FeatureBags
 from pipeline.learn.objective import probabilities, row_losses
 from pipeline.learn.parts import MICRO_SLICES, cut, pooled
+from pipeline.learn.ranks import current_ranks
 from pipeline.learn.sets import LabelledSet
 
 
@@ -63,22 +64,22 @@ def validate(
     if not bool(logits.isfinite().all()):
         raise DivergedError("validation: a logit is not a number")
     rows = row_losses(logits, val.targets, weights, config.task)
-    return Figures(
-        loss=float(rows.mean()),
-        auroc=macro_auroc(probabilities(logits, config.task), val.targets),
-        error=float(rows.std(correction=0)) / math.sqrt(len(rows)),
-    )
+    auroc = macro_auroc(probabilities(logits, config.task), val.targets)
+    error = float(rows.std(correction=0)) / math.sqrt(len(rows))
+    return Figures(*current_ranks().agree((float(rows.mean()), auroc, error)))
 
 
 def forward(classifier: SliceBagClassifier, scans: LabelledSet, config: Config, device: torch.device) -> Tensor:
-    """Logits (n, L), on the CPU, in the precision of training."""
+    """Logits (n, L), on the CPU, in the precision of training; each rank computes its share of the rows."""
+    ranks, (n, labels) = current_ranks(), scans.targets.shape
+    mine = ranks.share(n)
     size = max(1, MICRO_SLICES // scans.store.preparation.slices)
     parts = [
         classifier.head(pooled(classifier, part, device, config.precision)).cpu()
-        for bags in iterate(scans.store, scans.contents, range(len(scans.contents)), size)
+        for bags in iterate(scans.store, scans.contents, range(mine.start, mine.stop), size)
         for part in cut(bags.slices, bags.mask)
     ]
-    return torch.cat(parts)
+    return ranks.gather(torch.cat([torch.zeros(0, labels), *parts]), n)
 
 
 def macro_auroc(probability: Tensor, targets: Tensor) -> float:

@@ -22,7 +22,7 @@ from pipeline.score.scorer import load_scorer, pending, run_key, score_series
 from pipeline.score.share import begin, join_if_complete
 from pipeline.score.table import remove_torn, write_scores
 from pipeline.watch import Watch
-from pipeline.workspace import Workspace, exclusive, whole_file
+from pipeline.workspace import Workspace, exclusive
 
 __all__ = ["ScorePlan", "plan_scores"]  # the first step, beside the others
 
@@ -69,7 +69,15 @@ def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
 
 
 def score_shard(
-    shard: Path, bundle: Path, state: Workspace, *, device: str, engine: str = "", watch: Watch, title: str = ""
+    shard: Path,
+    bundle: Path,
+    state: Workspace,
+    *,
+    device: str,
+    engine: str = "",
+    watch: Watch,
+    title: str = "",
+    part: str = "",
 ) -> dict[str, int]:
     """Score the series of a shard into the ledger.
 
@@ -80,7 +88,7 @@ def score_shard(
         device: Where the network runs.
         engine: What runs it, see `pipeline.score.engines`; empty takes the bundle's word.
         watch: Told the progress and which engine was chosen.
-        title: Of the progress.
+        title, part: Of the progress; of the ledger, where several processes score at the same time.
 
     Returns:
         Status to number of series.
@@ -89,9 +97,9 @@ def score_shard(
         EngineError: If an engine that was asked for by name cannot be used here.
     """
     scorer = load_scorer(bundle, choose_device(device))
-    ledger = Ledger(state.root / LEDGER)
+    ledger = Ledger(state.root / LEDGER, part)
     refs = read_refs(shard)
-    todo = pending(refs, ledger, scorer.run_key, since=_began(shard, ledger))
+    todo = pending(refs, ledger, scorer.run_key, since=ledger.begin(shard))
     if not todo:
         return {}
     kept = ledger.engine(scorer.run_key)
@@ -101,18 +109,6 @@ def score_shard(
         watch.note(chosen.note)
     scorer.runner.engine = chosen
     return dict(score_series(scorer, todo, ledger, watch.bar(title or "scoring", len(todo))))
-
-
-def _began(shard: Path, ledger: Ledger) -> int:
-    """Where the ledger ended when the shard was first begun; nothing of it stands before.
-
-    So a shard that is tried again goes on where it was, and no shard reads what all those before it wrote.
-    """
-    mark = shard.with_suffix(".began")
-    if not mark.exists():
-        with whole_file(mark, private=True, synced=False) as file:
-            file.write(str(ledger.size))
-    return int(mark.read_text())
 
 
 def finish(

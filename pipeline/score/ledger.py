@@ -11,6 +11,7 @@ from pathlib import Path
 
 from pipeline.score.ledger_line import Line, read_line
 from pipeline.score.outcome import Outcome
+from pipeline.workspace import whole_file
 
 PRIVATE = 0o600
 TAIL_BYTES = 2**18
@@ -22,14 +23,32 @@ class Ledger:
 
     Attributes:
         path: `ledger.jsonl`. Its lines hold content hashes and results, no path and no identity.
+        part: Name of a part of one's own, for a writer on another machine: appends of several machines to one file
+            of a network share would overwrite each other. All parts are read.
     """
 
     path: Path
+    part: str = ""
+
+    @property
+    def own(self) -> Path:
+        """The file that this one appends to."""
+        return self._file(self.part)
+
+    @property
+    def parts(self) -> list[str]:
+        """Names of all parts that are there; the empty one is the file at `path`."""
+        found = sorted(self.path.parent.glob(f"{self.path.stem}-*{self.path.suffix}"))
+        named = [path.stem.removeprefix(f"{self.path.stem}-") for path in found]
+        return ["", *named] if self.path.exists() else named
 
     @property
     def size(self) -> int:
-        """Its length in bytes; what is written from now on begins there."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """Length of `own` in bytes; what is written to it from now on begins there."""
+        return self.own.stat().st_size if self.own.exists() else 0
+
+    def _file(self, part: str) -> Path:
+        return self.path.with_name(f"{self.path.stem}-{part}{self.path.suffix}") if part else self.path
 
     def done(self, run_key: str) -> dict[str, Outcome]:
         """Content hash to result, of every series finished under a key (bundle and settings).
@@ -42,16 +61,16 @@ class Ledger:
             del found[content]
         return found
 
-    def results(self, run_key: str, since: int = 0) -> dict[str, Outcome]:
+    def results(self, run_key: str, since: Mapping[str, int] | None = None) -> dict[str, Outcome]:
         """Content hash to result, as `done`, with those that failed. The last result counts; a score stays.
 
         Args:
             run_key: Of the bundle and settings.
-            since: Byte where to begin; see `size`.
+            since: Parts to read, each with the byte where to begin, see `size`; by default all of all.
         """
         found: dict[str, Outcome] = {}
         incomplete: dict[str, dict[str, Outcome]] = {}
-        for line in self._lines(since):
+        for line in self._lines(dict.fromkeys(self.parts, 0) if since is None else since):
             if line.run != run_key:
                 continue
             chunk = incomplete.setdefault(line.chunk, {})
@@ -62,12 +81,29 @@ class Ledger:
                 found.update((content, outcome) for content, outcome in chunk.items() if content not in scored)
         return found
 
+    def begin(self, shard: Path) -> dict[str, int]:
+        """Mark beside a shard's file where one's own part ends, the first time; nothing of the shard stands before.
+
+        Returns:
+            Every part that was marked so, with its mark: what was written of the shard, here or elsewhere, stands
+            there. So a shard that is tried again goes on where it was, and none reads what all others wrote.
+        """
+        mark = shard.with_suffix(".began")
+        own = mark.with_name(f"{mark.name}-{self.part}" if self.part else mark.name)
+        if not own.exists():
+            with whole_file(own, private=True, synced=bool(self.part)) as file:
+                file.write(str(self.size))
+        found = sorted(mark.parent.glob(f"{mark.name}*"))
+        return {path.name.removeprefix(mark.name).removeprefix("-"): int(path.read_text()) for path in found}
+
     def engine(self, run_key: str) -> str:
         """What scored the last series finished under a key; empty where none is."""
-        for start in dict.fromkeys((max(0, self.size - TAIL_BYTES), 0)):
-            engines = [line.engine for line in self._lines(start) if line.run == run_key]
-            if engines:
-                return engines[-1]
+        for part in reversed(self.parts):
+            size = self._file(part).stat().st_size
+            for start in dict.fromkeys((max(0, size - TAIL_BYTES), 0)):
+                engines = [line.engine for line in self._lines({part: start}) if line.run == run_key]
+                if engines:
+                    return engines[-1]
         return ""
 
     def append(self, run_key: str, chunk: str, outcomes: Mapping[str, Outcome], engine: str = "") -> None:
@@ -90,11 +126,11 @@ class Ledger:
         try:
             self._write("".join(lines).encode())
         except OSError as error:
-            raise OSError(error.errno, error.strerror, str(self.path)) from error
+            raise OSError(error.errno, error.strerror, str(self.own)) from error
 
     def _write(self, content: bytes) -> None:
-        is_new = not self.path.exists()
-        descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
+        is_new = not self.own.exists()
+        descriptor = os.open(self.own, os.O_RDWR | os.O_CREAT | os.O_APPEND, PRIVATE)
         try:
             size = os.fstat(descriptor).st_size
             if size and os.pread(descriptor, 1, size - 1) != b"\n":
@@ -108,15 +144,16 @@ class Ledger:
         if is_new:
             _sync_folder(self.path.parent)
 
-    def _lines(self, since: int = 0) -> Iterator[Line]:
-        if not self.path.exists():
-            return
-        with self.path.open("rb") as file:
-            file.seek(since)
-            for text in file:
-                line = read_line(text)
-                if line is not None:
-                    yield line
+    def _lines(self, since: Mapping[str, int]) -> Iterator[Line]:
+        for part, start in since.items():
+            if not self._file(part).exists():
+                continue
+            with self._file(part).open("rb") as file:
+                file.seek(start)
+                for text in file:
+                    line = read_line(text)
+                    if line is not None:
+                        yield line
 
 
 def _sync_folder(folder: Path) -> None:

@@ -136,7 +136,12 @@ def _known_pictures(bundle: Bundle) -> tuple[KnownPictures, ...]:
 
 
 def pending(
-    refs: Iterable[SeriesRef], ledger: Ledger, run_key: str, *, since: int = 0, retry: bool = False
+    refs: Iterable[SeriesRef],
+    ledger: Ledger,
+    run_key: str,
+    *,
+    since: Mapping[str, int] | None = None,
+    retry: bool = False,
 ) -> list[SeriesRef]:
     """Readable series that the ledger does not hold yet, in order, each content once.
 
@@ -144,7 +149,7 @@ def pending(
         refs: Series.
         ledger: What is done.
         run_key: Of the bundle and settings.
-        since: Byte of the ledger before which nothing of these series stands.
+        since: Parts of the ledger that may hold these series, each with the byte before which it holds none.
         retry: Whether what was refused counts as not done.
     """
     again = ("failed", "refused") if retry else ("failed",)

@@ -165,7 +165,7 @@ def test_the_last_result_counts_but_a_score_stays(ledger):
 def test_since_leaves_out_what_stood_before(ledger):
     assert ledger.size == 0
     ledger.append("k", "c1", {"aa": SCORED})
-    since = ledger.size
+    since = {"": ledger.size}
     assert ledger.results("k", since) == {}
     ledger.append("k", "c2", {"bb": SCORED})
     assert set(ledger.results("k", since)) == {"bb"}

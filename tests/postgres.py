@@ -31,9 +31,9 @@ def other_user():
     return pytest.skip("PostgreSQL refuses root, and there is no other user")
 
 
-@pytest.fixture(scope="session")
-def postgres():
-    """The folder of the server's socket."""
+@contextlib.contextmanager
+def running_server():
+    """A server; gives the folder of its socket."""
     folder = Path(tempfile.mkdtemp(prefix="pg-"))  # short: a socket's path is 107 bytes at most
     user = other_user()
     identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": []} if user else {}
@@ -54,6 +54,13 @@ def postgres():
             run("pg_ctl", "-w", "-m", "immediate", "stop")
     finally:
         shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def postgres():
+    """The folder of the server's socket."""
+    with running_server() as folder:
+        yield folder
 
 
 @pytest.fixture
