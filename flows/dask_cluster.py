@@ -3,8 +3,10 @@
 import contextlib
 import importlib.util
 import logging
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,7 @@ from pipeline.watch import Watch
 
 CONNECT_SECONDS = 30
 WORKER_SECONDS = 60
-TRIES = 3
+PAUSES = (5, 30)  # seconds before a shard is given out again that a share which was away has failed
 AHEAD = 2  # shards given out for each thread of the cluster
 SCHEMES = ("tcp", "tls")
 
@@ -76,7 +78,7 @@ def connected(address: str) -> Iterator[Any]:
     """A client of the scheduler at an address, with at least one worker behind it.
 
     Raises:
-        ClusterError: If there is none.
+        ClusterError: If there is none, or the scheduler goes away.
     """
     from distributed import Client
 
@@ -87,10 +89,15 @@ def connected(address: str) -> Iterator[Any]:
     except (OSError, TimeoutError) as error:
         raise ClusterError(f"no Dask scheduler answers at {address}") from error
     try:
-        client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        try:
+            client.wait_for_workers(1, timeout=WORKER_SECONDS)
+        except TimeoutError as error:
+            raise ClusterError(f"the Dask scheduler at {address} has no worker") from error
         yield client
-    except TimeoutError as error:
-        raise ClusterError(f"the Dask scheduler at {address} has no worker") from error
+    except (CancelledError, OSError) as error:
+        if isinstance(error, OSError) and client.status == "running":
+            raise
+        raise ClusterError(f"the Dask scheduler at {address} is gone; the same command goes on where it was") from error
     finally:
         client.close(timeout=CONNECT_SECONDS)
 
@@ -119,8 +126,6 @@ def _one(client: Any, function: Callable[..., dict[str, Any]], job: Job, shard: 
 
 def _scored(client: Any, job: Job, shards: Sequence[str], own: Mapping[str, str], watch: Watch) -> dict[str, int]:
     """Give out all shards, and again those that a share which was away for a moment has failed."""
-    from distributed import wait
-
     queue, waiting = deque(shards), dict[Any, str]()
     tries, counts = Counter[str](), Counter[str]()
     parts: set[str] = set()
@@ -129,17 +134,12 @@ def _scored(client: Any, job: Job, shards: Sequence[str], own: Mapping[str, str]
         while queue and len(waiting) < AHEAD * max(1, sum(client.nthreads().values())):
             shard = queue.popleft()
             waiting[client.submit(work, job, shard, own, pure=False)] = shard
-        try:
-            ended = wait(list(waiting), timeout=WORKER_SECONDS, return_when="FIRST_COMPLETED").done
-        except TimeoutError:
-            if not client.nthreads():
-                watch.note("no Dask worker is left; waiting for one")
-            continue
-        for future in ended:
+        for future in _ended(client, waiting, watch):
             shard = waiting.pop(future)
             answer = _result(future, shard)
-            tries[shard] += 1
-            if answer.get("again") and tries[shard] < TRIES:
+            if answer.get("again") and tries[shard] < len(PAUSES):
+                time.sleep(PAUSES[tries[shard]])
+                tries[shard] += 1
                 queue.append(shard)
                 continue
             checked(shard, answer)
@@ -151,11 +151,23 @@ def _scored(client: Any, job: Job, shards: Sequence[str], own: Mapping[str, str]
     return dict(counts)
 
 
+def _ended(client: Any, waiting: Iterable[Any], watch: Watch) -> Iterable[Any]:
+    """Futures that have ended, as soon as there is one; none after a minute."""
+    from distributed import wait
+
+    try:
+        return list(wait(list(waiting), timeout=WORKER_SECONDS, return_when="FIRST_COMPLETED").done)
+    except TimeoutError:
+        if not client.nthreads():
+            watch.note("no Dask worker is left; waiting for one")
+        return []
+
+
 def _result(future: Any, shard: str) -> dict[str, Any]:
     """What a future brought.
 
     Raises:
-        ClusterError: If its workers died one after the other, or the scheduler is gone.
+        ClusterError: If its workers died one after the other, or Dask itself failed.
     """
     from distributed import KilledWorker
 
@@ -164,6 +176,8 @@ def _result(future: Any, shard: str) -> dict[str, Any]:
         result: dict[str, Any] = future.result()
     except KilledWorker as error:
         raise ClusterError(f"{name}: every worker that had it died; too little memory?") from error
+    except CancelledError:  # the scheduler is gone
+        raise
     except Exception as error:  # distributed's own errors have no common base
         raise ClusterError(f"{name}: the Dask cluster gave it up ({type(error).__name__})") from error
     return result

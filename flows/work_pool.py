@@ -1,5 +1,6 @@
 """Scoring over Prefect workers: one flow run for each part, which the workers of a pool take as they are free."""
 
+import contextlib
 import os
 import time
 from collections import Counter
@@ -9,6 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+import httpx
+
+from flows.automations import HEARTBEAT_SECONDS
 from flows.progress import make_watch
 from flows.request import Request
 from flows.settings import SILENT
@@ -46,7 +50,7 @@ def score_on_pool(asked: Request, shards: Sequence[str]) -> dict[str, int]:
         Status to number of series.
 
     Raises:
-        ClusterError: If the pool does not exist, or a part fails; the others are cancelled then.
+        ClusterError: If the pool does not exist, a part fails (the others are cancelled then), or the server is gone.
     """
     from prefect.client.orchestration import get_client
 
@@ -64,13 +68,12 @@ def score_on_pool(asked: Request, shards: Sequence[str]) -> dict[str, int]:
     write_job(job, describe_fellow(job), shards)
     parts = min(int(options["parts"]), len(shards))
     watch.note(f"work pool {options['work_pool']}: {len(shards)} shards in {parts} parts")
-    with get_client(sync_client=True) as client:
-        runs = PoolRuns(client, _deploy(client, options["work_pool"]), job, parts)
-        try:
-            counts, written = runs.wait(watch)
-        except BaseException:
-            runs.cancel()
-            raise
+    try:
+        with get_client(sync_client=True) as client:
+            counts, written = PoolRuns(client, _deploy(client, options["work_pool"]), job, parts).all(watch)
+    except httpx.HTTPError as error:
+        kind = type(error).__name__
+        raise ClusterError(f"the Prefect server failed ({kind}); the same command goes on where it was") from error
     await_parts(job, written)
     return counts
 
@@ -96,7 +99,7 @@ def _deploy(client: "SyncPrefectClient", pool: str) -> UUID:
         name=f"pool-{pool}",
         work_pool_name=pool,
         entrypoint_type=EntrypointType.MODULE_PATH,
-        job_variables={"env": SILENT},
+        job_variables={"env": SILENT | {"PREFECT_FLOWS_HEARTBEAT_FREQUENCY": str(HEARTBEAT_SECONDS)}},
     )
     identity: UUID = deployment.apply()
     return identity
@@ -109,13 +112,24 @@ class PoolRuns:
         client: Of the server.
         deployment: How a part is run.
         job: The run.
-        parts: How many there are; one flow run each is created now.
+        parts: How many there are, one flow run each.
     """
 
     def __init__(self, client: "SyncPrefectClient", deployment: UUID, job: Job, parts: int) -> None:
         self.client, self.deployment, self.job, self.parts = client, deployment, job, parts
         self.tries: Counter[int] = Counter()
-        self.open = {part: self._create(part) for part in range(1, parts + 1)}
+        self.open: dict[int, UUID] = {}
+
+    def all(self, watch: Watch) -> tuple[dict[str, int], set[str]]:
+        """Create the flow runs and `wait`; what has not ended is cancelled if anything goes wrong."""
+        try:
+            for part in range(1, self.parts + 1):
+                self.open[part] = self._create(part)
+            return self.wait(watch)
+        except BaseException:
+            with contextlib.suppress(httpx.HTTPError):  # it would hide why
+                self._cancel()
+            raise
 
     def _create(self, part: int) -> UUID:
         self.tries[part] += 1
@@ -160,8 +174,7 @@ class PoolRuns:
             raise ClusterError(f"part {part} of {self.parts}: {ended.lower()}")
         return dict(checked(f"part {part}", read_answer(Path(self.job.run), part)))
 
-    def cancel(self) -> None:
-        """Cancel what has not ended; what is in the ledger is kept."""
+    def _cancel(self) -> None:
         from prefect.states import Cancelling
 
         for run in self.open.values():

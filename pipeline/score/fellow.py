@@ -25,7 +25,7 @@ from pipeline.learn.device import choose_device
 from pipeline.provenance import versions
 from pipeline.score.engines.choose import AUTO
 from pipeline.score.engines.for_run import choose_for
-from pipeline.score.folder import score_shard
+from pipeline.score.folder import HELLO, score_shard
 from pipeline.score.ledger import Ledger
 from pipeline.score.plan import LEDGER
 from pipeline.score.ref_file import read_refs
@@ -33,7 +33,6 @@ from pipeline.score.scorer import load_scorer
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, whole_file
 
-HELLO = "hello"
 SHARE_SECONDS = 120  # a network share may show a new file a minute after it was made
 
 
@@ -62,8 +61,8 @@ class Job:
 
 
 def greet(job: Job) -> None:
-    """Write a random word into the run's folder: another folder at the same path elsewhere does not hold it."""
-    with whole_file(Path(job.run) / HELLO, private=True) as file:
+    """Write a random word into the state folder: another folder at the same path, or a later run, has another."""
+    with whole_file(Path(job.state) / HELLO, private=True) as file:
         file.write(secrets.token_hex(8))
 
 
@@ -71,22 +70,27 @@ def describe_fellow(job: Job) -> dict[str, str]:
     """What a process sees and is made of; equal records can score together.
 
     Returns:
-        `state`, `bundle`: what lies at their paths, or in words why it cannot be used; `code`, a hash of the modules
-        that make a score; versions of the packages that do.
+        `state`, `bundle`: what lies at their paths, or in words why it cannot be used; `device`, the kind of processor
+        that the ledger is keyed by; `code`, a hash of the modules that make a score; versions of the packages that do.
     """
-    found = {"state": _state_seen(job), "bundle": _bundle_seen(job), "code": code_digest()}
+    found = {"state": _state_seen(job), "bundle": _bundle_seen(job)}
+    found |= {"device": choose_device(job.device).type, "code": code_digest()}
     return found | {name: value for name, value in versions().items() if name != "platform"}
 
 
 def _state_seen(job: Job) -> str:
     trial = Path(job.state) / f".{secrets.token_hex(6)}.trial"
     try:
-        word = (Path(job.run) / HELLO).read_text(encoding="ascii")
+        word = _word(job)
         trial.touch()
         trial.unlink()
     except OSError as error:
         return f"cannot be used there ({error.strerror or type(error).__name__})"
     return word
+
+
+def _word(job: Job) -> str:
+    return (Path(job.state) / HELLO).read_text(encoding="ascii")
 
 
 def _bundle_seen(job: Job) -> str:
@@ -160,11 +164,25 @@ def work(job: Job, shard: str, own: Mapping[str, str]) -> dict[str, Any]:
 def _worked(job: Job, shard: Path, own: dict[str, str]) -> dict[str, Any]:
     if reason := difference(own, describe_fellow(job)):
         raise ClusterError(reason)
-    part = ledger_part()
+    part, watch = ledger_part(), Watch(bar=lambda _title, _total: functools.partial(_stop_if_over, job, own["state"]))
     counts = score_shard(
-        shard, Path(job.bundle), job.space, device=job.device, engine=job.engine, watch=Watch(), part=part
+        shard, Path(job.bundle), job.space, device=job.device, engine=job.engine, watch=watch, part=part
     )
     return {"part": part, "counts": counts}
+
+
+def _stop_if_over(job: Job, word: str, _steps: int) -> None:
+    """Leave a run, chunk by chunk, whose command was killed and started again: the later run scores the rest.
+
+    Raises:
+        ClusterError: If another run has begun in the state folder.
+    """
+    try:
+        is_over = _word(job) != word
+    except FileNotFoundError:
+        is_over = True
+    if is_over:
+        raise ClusterError("another run has begun in the state folder")
 
 
 def ledger_part() -> str:

@@ -9,6 +9,7 @@ from models.bundle import open_bundle
 from pipeline.learn.device import choose_device
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
+from pipeline.score.engines.choose import AUTO
 from pipeline.score.engines.for_run import choose_for
 from pipeline.score.folder_notice import copies_notice, folder_notice, referrals_notice
 from pipeline.score.ledger import Ledger
@@ -28,6 +29,7 @@ __all__ = ["ScorePlan", "plan_scores"]  # the first step, beside the others
 
 SHARD_SERIES = 512
 PLAN = "plan.json"
+HELLO = "hello"  # a word in the state folder, by which other processes know the run that they help
 SCORES = "scores.csv"
 HEATMAPS = "heatmaps"
 SHARDS_WAIT_SECONDS = 5.0
@@ -38,6 +40,7 @@ def sole_run(state: Workspace, out: Path, share: Share | None = None) -> Iterato
     """Hold the locks of a run's state and of its output, which another run with another workspace may share.
 
     Machines that share an output hold each its own lock, and a run that scores the folder alone holds them all.
+    Processes that still help an earlier run, whose command was killed, stop at their next chunk.
 
     Raises:
         BusyError: If another process holds one of them.
@@ -46,6 +49,7 @@ def sole_run(state: Workspace, out: Path, share: Share | None = None) -> Iterato
     with contextlib.ExitStack() as locks:
         for folder in dict.fromkeys(path.resolve() for path in (state.root, *own)):
             locks.enter_context(exclusive(folder))
+        (state.root / HELLO).unlink(missing_ok=True)
         if share is None:
             remove_torn(out / SCORES)
         else:
@@ -102,8 +106,8 @@ def score_shard(
     todo = pending(refs, ledger, scorer.run_key, since=ledger.begin(shard))
     if not todo:
         return {}
-    kept = ledger.engine(scorer.run_key)
     asked = engine or scorer.record.config.engine
+    kept = ledger.engine(scorer.run_key) if asked == AUTO else ""
     chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=refs.about["run_series"])
     if chosen.note:
         watch.note(chosen.note)

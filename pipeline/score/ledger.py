@@ -97,11 +97,13 @@ class Ledger:
         return {path.name.removeprefix(mark.name).removeprefix("-"): int(path.read_text()) for path in found}
 
     def engine(self, run_key: str) -> str:
-        """What scored the last series finished under a key; empty where none is."""
-        for part in reversed(self.parts):
-            size = self._file(part).stat().st_size
-            for start in dict.fromkeys((max(0, size - TAIL_BYTES), 0)):
-                engines = [line.engine for line in self._lines({part: start}) if line.run == run_key]
+        """What scored the last series finished under a key, in one's own part if there; empty where none is."""
+        sizes = {
+            part: self._file(part).stat().st_size for part in sorted(self.parts, key=lambda part: part != self.part)
+        }
+        for read in (TAIL_BYTES, max(sizes.values(), default=0)):  # the ends of all parts before all of any
+            for part, size in sizes.items():
+                engines = [line.engine for line in self._lines({part: max(0, size - read)}) if line.run == run_key]
                 if engines:
                     return engines[-1]
         return ""

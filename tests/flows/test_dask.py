@@ -15,6 +15,7 @@ from pipeline.errors import ClusterError, ConfigError
 from pipeline.score import folder
 from pipeline.score.fellow import Job, describe_fellow, greet
 from pipeline.score.folder import score_folder, state_folder
+from pipeline.watch import Watch
 from tests.clusters import dask_cluster as local_cluster
 from tests.clusters import free_port, wait_until
 
@@ -91,6 +92,59 @@ def test_what_a_lost_worker_finished_is_kept(cluster, ask, samples, volume_bundl
     assert set(scored.values()) == {1}
 
 
+def test_a_scheduler_that_goes_away_ends_the_run_in_a_line(ask, samples, volume_bundle, tmp_path, monkeypatch):
+    """What was finished is kept; one machine goes on and writes the bytes of an undisturbed run."""
+    monkeypatch.setattr(dask_cluster, "CONNECT_SECONDS", 5)
+    with local_cluster(tmp_path, workers=1) as dask:
+        request = ask(samples / "volumes", volume_bundle, dask.address, 2)
+
+        def kill():
+            wait_until(lambda: list(request.space.root.glob("ledger-*.jsonl")))
+            dask.processes[0].kill()
+
+        killer = threading.Thread(target=kill)
+        killer.start()
+        with pytest.raises(ClusterError, match=r"the Dask scheduler at tcp://127.* is gone"):
+            score_all(request)
+        killer.join()
+    kept = ledger_lines(request)
+    score_folder(samples / "volumes", volume_bundle, tmp_path / "out", device="cpu")
+    score_folder(samples / "volumes", volume_bundle, tmp_path / "alone", device="cpu")
+    assert (tmp_path / "out" / "scores.csv").read_bytes() == (tmp_path / "alone" / "scores.csv").read_bytes()
+    parts = ledger_lines(request)
+    assert kept.items() <= parts.items()
+    scored = Counter(line["content"] for lines in parts.values() for line in lines)
+    assert set(scored.values()) == {1}
+
+
+def test_a_shard_that_a_share_failed_is_given_out_again(monkeypatch):
+    """A share that is away for a moment costs a pause; one that stays away ends the run."""
+    away = {"error": "OSError", "words": "Stale file handle", "again": True}
+    done = {"part": "x", "counts": {"scored": 2}}
+    pauses = []
+    monkeypatch.setattr(dask_cluster.time, "sleep", pauses.append)
+    monkeypatch.setattr(dask_cluster, "await_parts", lambda _job, parts: pauses.append(sorted(parts)))
+    monkeypatch.setattr(dask_cluster, "_ended", lambda _client, waiting, _watch: list(waiting))
+
+    class Client:
+        def __init__(self, *answers):
+            self.answers = list(answers)
+
+        def nthreads(self):
+            return {"worker": 1}
+
+        def submit(self, *_arguments, **_options):
+            answer = self.answers.pop(0)
+            return type("Future", (), {"result": lambda _self: answer})()
+
+    found = dask_cluster._scored(Client(away, done, away, done), None, ["a.json", "b.json"], {}, Watch())
+    assert found == {"scored": 4}
+    assert pauses == [5, 30, ["x"]]
+    with pytest.raises(ClusterError, match="a: OSError: Stale file handle"):
+        dask_cluster._scored(Client(away, away, away), None, ["a.json"], {}, Watch())
+
+
+@pytest.mark.slow
 def test_the_command_scores_on_the_cluster(cluster, terminal, samples, radiograph_bundle, tmp_path):
     arguments = ["score", samples / "incoming", "--bundle", radiograph_bundle, "-o", tmp_path / "out"]
     told = terminal.run(*arguments, "--dask", cluster.address, "--device", "cpu")

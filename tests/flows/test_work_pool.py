@@ -141,6 +141,9 @@ class Server:
             write_answer(self.folder, parameters["part"], {"error": "EngineError", "words": "no such engine"})
         return type("Run", (), {"id": len(self.runs) - 1})
 
+    def set_flow_run_state(self, identity, state):
+        self.cancelled.append((identity, state.name))
+
     def read_flow_run(self, identity):
         return type("Run", (), {"state": State(self.runs[identity])})
 
@@ -149,11 +152,11 @@ class Server:
 def pool_runs(tmp_path, monkeypatch):
     monkeypatch.setattr(work_pool, "LOOK_SECONDS", 0)
     job = Job("bundle", str(tmp_path), str(tmp_path), "cpu")
-    return lambda *fates: work_pool.PoolRuns(Server(tmp_path, fates), None, job, 2)
+    return lambda *fates, parts=2: work_pool.PoolRuns(Server(tmp_path, fates), None, job, parts)
 
 
 def test_a_part_that_crashed_is_started_again(pool_runs):
-    counts, written = pool_runs("Completed", "Crashed", "Completed").wait(commands.make_watch(quiet=True))
+    counts, written = pool_runs("Completed", "Crashed", "Completed").all(commands.make_watch(quiet=True))
     assert (counts, written) == ({"scored": 10}, set())
 
 
@@ -167,4 +170,18 @@ def test_a_part_that_crashed_is_started_again(pool_runs):
 )
 def test_a_part_that_ends_badly_ends_the_run(pool_runs, fates, said):
     with pytest.raises(ClusterError, match=said):
-        pool_runs(*fates).wait(commands.make_watch(quiet=True))
+        pool_runs(*fates).all(commands.make_watch(quiet=True))
+
+
+def test_a_part_that_fails_cancels_the_others(pool_runs):
+    runs = pool_runs("Failed", "Running", "Running", parts=3)
+    with pytest.raises(ClusterError, match="part 1: EngineError"):
+        runs.all(commands.make_watch(quiet=True))
+    assert set(runs.client.cancelled) >= {(1, "Cancelling"), (2, "Cancelling")}
+
+
+def test_a_server_that_fails_halfway_leaves_no_part_running(pool_runs):
+    runs = pool_runs("Running")  # the second cannot be created
+    with pytest.raises(IndexError):
+        runs.all(commands.make_watch(quiet=True))
+    assert runs.client.cancelled == [(0, "Cancelling")]

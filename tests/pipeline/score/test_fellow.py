@@ -5,7 +5,7 @@ import pytest
 from pipeline.errors import ClusterError
 from pipeline.score import fellow
 from pipeline.score.fellow import Job, await_parts, checked, describe_fellow, difference, greet, settle_engine, work
-from pipeline.score.folder import plan_scores, state_folder, write_plan
+from pipeline.score.folder import plan_scores, sole_run, state_folder, write_plan
 from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
 from pipeline.watch import Watch
@@ -34,7 +34,7 @@ def test_two_processes_of_the_same_code_and_folders_agree(job):
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"state": "/nowhere", "run": "/nowhere"}, r"the state folder cannot be used there \(No such file"),
+        ({"state": "/nowhere"}, r"the state folder cannot be used there \(No such file"),
         ({"bundle": "/nowhere"}, r"the bundle folder cannot be used there \(BundleError\); all must see the same one"),
     ],
 )
@@ -47,6 +47,33 @@ def test_another_folder_at_the_same_path_is_told_apart(job):
     own = describe_fellow(job)
     greet(job)  # as if another machine had a folder of its own there
     assert difference(own, describe_fellow(job)).startswith("the state folder is another one there")
+
+
+def test_a_processor_of_another_kind_is_told(job):
+    """The ledger is keyed by it: what a GPU scored would not be found by a command without one."""
+    own = describe_fellow(job)
+    assert own["device"] == "cpu"
+    assert difference(own, {**own, "device": "cuda"}) == "device is cuda there and cpu here"
+
+
+def test_who_helps_a_run_that_was_killed_stops_when_another_begins(job, monkeypatch, tmp_path):
+    """The first chunk of one series is in the ledger; the later run scores what is not."""
+    monkeypatch.setattr("pipeline.score.scorer.CHUNK_SLICES", 1)
+    own, append = describe_fellow(job), Ledger.append
+
+    def begun(*arguments):
+        append(*arguments)
+        with sole_run(job.space, tmp_path):
+            pass
+
+    monkeypatch.setattr(Ledger, "append", begun)
+    answer = work(job, shard(job), own)
+    assert answer == {"error": "ClusterError", "words": "another run has begun in the state folder", "again": False}
+    (part,) = Ledger(job.space.root / "ledger.jsonl").parts
+    assert len((job.space.root / f"ledger-{part}.jsonl").read_text().splitlines()) == 1
+    assert work(job, shard(job), own)["error"] == "ClusterError"
+    greet(job)
+    assert work(job, shard(job), own)["error"] == "ClusterError"
 
 
 def test_other_code_or_packages_are_told(job):
@@ -98,7 +125,10 @@ def test_parts_of_a_ledger_are_read_as_one(tmp_path):
     torn = tmp_path / "ledger-y-2-2.jsonl"
     torn.write_text(torn.read_text() * 2 + torn.read_text()[:40])
     assert set(Ledger(path).done("key")) == set(Ledger(path, "z").done("key")) == {"1", "2", "3", "4"}
-    assert Ledger(path).engine("key") == "openvino"
+    assert Ledger(path).engine("key") == "eager"  # its own first
+    assert Ledger(path, "z").engine("key") == "eager"
+    assert Ledger(path, "x-1-1").engine("key") == "openvino"
+    assert Ledger(path).engine("other") == ""
 
 
 def test_a_chunk_whose_lines_lie_in_two_parts_counts_where_all_are_there(tmp_path):
