@@ -1,6 +1,6 @@
 """What do two local workers bring, and what does each way of giving out shards cost?
 
-    python benchmarks/scale_out.py FOLDER BUNDLE OUT [--sizes 200 1000] [--empty 60]
+    python benchmarks/scale_out.py FOLDER BUNDLE OUT [--sizes 200 2000] [--empty 60]
 
 Scores the same series, each time into a fresh state, on loopback on this machine:
 
@@ -130,7 +130,7 @@ def processor_seconds() -> float:
     return total
 
 
-def planned(options: argparse.Namespace, out: Path, size: int, way: str, address: str = "") -> tuple[str, Path]:
+def planned(options: argparse.Namespace, out: Path, size: int, address: str = "") -> tuple[str, Path]:
     """A fresh plan; paths of its request and of the list of its shards."""
     from flows.request import Request
 
@@ -150,7 +150,7 @@ def main() -> None:
     parser.add_argument("folder", type=Path)
     parser.add_argument("bundle", type=Path)
     parser.add_argument("out", type=Path)
-    parser.add_argument("--sizes", type=int, nargs="*", default=[200, 1000])
+    parser.add_argument("--sizes", type=int, nargs="*", default=[200, 2000])
     parser.add_argument("--empty", type=int, default=60)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
@@ -169,16 +169,9 @@ def cells(options: argparse.Namespace, url: str, address: str) -> None:
     """Every way at every size, then shards with nothing to score."""
     ways = ("dask client", "prefect-dask", "prefect workers")
     warm(options, ways, url, address)
+    out = options.out / "state"
+    alone(options, out, options.sizes[0])
     for size in options.sizes:
-        out = options.out / "state"
-        shutil.rmtree(out, ignore_errors=True)
-        request, listed = planned(options, out, size, "alone")
-        shards = json.loads(listed.read_text())
-        space = json.loads(Path(request).read_text())["workspace"]
-        began = processor_seconds()
-        seconds, _ = python(ALONE, options.bundle, space, *shards, OMP_NUM_THREADS=str(os.cpu_count()))
-        cell = {"way": "one process", "size": size, "shards": len(shards), "seconds": seconds, "bytes": 0}
-        tell(options, {**cell, "cpu": processor_seconds() - began})
         for way in ways:
             shutil.rmtree(out, ignore_errors=True)
             tell(options, given_out(options, out, size, way, url, address))
@@ -186,6 +179,18 @@ def cells(options: argparse.Namespace, url: str, address: str) -> None:
     for way in ways:
         cell = given_out(options, options.out / "state", one_each, way, url, address, done=True)
         tell(options, {**cell, "way": f"{way}, nothing to score"})
+
+
+def alone(options: argparse.Namespace, out: Path, size: int) -> None:
+    """The pipeline in one process, without Prefect, its imports within the time."""
+    shutil.rmtree(out, ignore_errors=True)
+    request, listed = planned(options, out, size)
+    shards = json.loads(listed.read_text())
+    space = json.loads(Path(request).read_text())["workspace"]
+    began = processor_seconds()
+    seconds, _ = python(ALONE, options.bundle, space, *shards, OMP_NUM_THREADS=str(os.cpu_count()))
+    cell = {"way": "one process", "size": size, "shards": len(shards), "seconds": seconds, "bytes": 0}
+    tell(options, {**cell, "cpu": processor_seconds() - began})
 
 
 def series(state: Path) -> int:
@@ -210,7 +215,7 @@ def given_out(
     options: argparse.Namespace, out: Path, size: int, way: str, url: str, address: str, *, done: bool = False
 ) -> dict[str, Any]:
     """One cell: seconds of the flow from its start to its end, without Prefect's import."""
-    request, listed = planned(options, out, size, way, address if way != "prefect workers" else "")
+    request, listed = planned(options, out, size, address if way != "prefect workers" else "")
     if done:  # the plan left out what is done: shards of it are written all the same
         listed.write_text(json.dumps(all_shards(Path(request).parent, size)))
     before, began = database_bytes(url), processor_seconds()

@@ -33,11 +33,11 @@ def make_scans(folder, count):
         row, column, width = draw.uniform(16, 48), draw.uniform(16, 48), draw.uniform(6, 20)
         spot = np.exp(-((rows - row) ** 2 + (columns - column) ** 2) / (2 * width**2))
         pixels = (500 + 2500 * spot + draw.normal(0, 40, spot.shape)).clip(0, 4095).astype("<u2")
-        _radiograph(n, count, pixels).save_as(path, enforce_file_format=True)
+        radiograph(n, count, pixels).save_as(path, enforce_file_format=True)
     return folder
 
 
-def _radiograph(n, count, pixels):
+def radiograph(n, count, pixels):
     meta = FileMetaDataset()
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     data = Dataset()

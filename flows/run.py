@@ -10,6 +10,7 @@ from flows.embedded import embedded_server
 from flows.request import Request
 from flows.seal import SealedError
 from flows.settings import configure_prefect
+from pipeline.errors import ClusterError
 
 
 def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
@@ -24,6 +25,7 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
 
     Raises:
         PipelineError, ModelError: Whatever the flow's work raised.
+        ClusterError: If the server that PREFECT_API_URL names does not answer.
     """
     configure_prefect(request.space.prefect_home)
     own = not os.environ.get("PREFECT_API_URL")
@@ -38,6 +40,8 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
     except Exception as error:
         if _interrupted(error):
             raise KeyboardInterrupt from None
+        if os.environ.get("PREFECT_API_URL") and _unanswered(error):
+            raise ClusterError("the Prefect server that PREFECT_API_URL names does not answer") from error
         raise
     return result
 
@@ -53,6 +57,13 @@ def _client_settings(*, own: bool) -> Iterator[None]:
         settings[PREFECT_API_URL] = embedded_server().ready()
     with temporary_settings(settings):
         yield
+
+
+def _unanswered(error: Exception) -> bool:
+    """Whether Prefect's client reached no server; it has no class of its own for the first call."""
+    import httpx
+
+    return isinstance(error, httpx.TransportError) or str(error).startswith("Failed to reach API")
 
 
 def _interrupted(error: BaseException | None) -> bool:

@@ -65,6 +65,9 @@ def test_two_workers_write_the_bytes_of_one_machine(cluster, ask, samples, radio
     assert sum(map(len, parts.values())) == 24
     assert score_all(request) == {}  # nothing is left to score
     assert ledger_lines(request) == parts
+    log = cluster.log.read_text()
+    assert "scheduler" in log
+    assert not [path.name for path in (samples / "incoming").rglob("*") if path.is_file() and path.name in log]
 
 
 def test_what_a_lost_worker_finished_is_kept(cluster, ask, samples, volume_bundle, tmp_path):

@@ -6,6 +6,7 @@ import sys
 
 import psycopg
 import pytest
+from psycopg import sql
 
 from flows import cli, commands, work_pool
 from flows.elsewhere_options import check_elsewhere
@@ -13,7 +14,7 @@ from pipeline.errors import ClusterError, ConfigError
 from pipeline.score.fellow import Job, describe_fellow, greet
 from pipeline.score.folder import score_folder
 from pipeline.score.parts import read_answer, read_job, shards_of, write_answer, write_job
-from tests.clusters import ROOT, prefect_server
+from tests.clusters import ROOT, free_port, prefect_server
 
 POOL = "scans"
 SMALL_SHARDS = """
@@ -66,7 +67,35 @@ def test_two_workers_on_postgresql_write_the_bytes_of_one_machine(
         ).fetchall()
     ended = sorted((name, state) for name, state, _ in rows)
     assert ended == [("scanshift-score", "COMPLETED")] + [("scanshift-score-part", "COMPLETED")] * 2
-    assert not [text for *_, text in rows if "incoming" in text]
+    assert [text for *_, text in rows if "runs/score" in text]
+    stored = all_text(postgres_url)
+    assert "runs/score" in stored
+    assert not [path.name for path in (samples / "incoming").rglob("*") if path.is_file() and path.name in stored]
+    assert str(samples) not in stored
+
+
+def all_text(url):
+    """Every row of every table."""
+    with psycopg.connect(url) as connection:
+        tables = connection.execute("select tablename from pg_tables where schemaname = 'public'").fetchall()
+        queries = [sql.SQL("select * from {}").format(sql.Identifier(name)) for (name,) in tables]
+        return "\n".join(str(row) for query in queries for row in connection.execute(query).fetchall())
+
+
+@pytest.mark.slow
+def test_a_server_that_does_not_answer_is_told_in_a_line(samples, radiograph_bundle, tmp_path):
+    arguments = ["score", samples / "incoming", "--bundle", radiograph_bundle, "-o", tmp_path / "out"]
+    done = subprocess.run(
+        [sys.executable, "-m", "flows.cli", *map(str, arguments), "--work-pool", POOL],
+        env={**os.environ, "PREFECT_API_URL": f"http://127.0.0.1:{free_port()}/api", "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=500,
+        check=False,
+    )
+    said = "scanshift: the Prefect server that PREFECT_API_URL names does not answer\n"
+    assert (done.returncode, done.stderr) == (1, said)
+    assert not (tmp_path / "out" / "scores.csv").exists()
 
 
 def test_a_pool_needs_a_server_that_workers_share(samples, radiograph_bundle, tmp_path, monkeypatch, capsys):
