@@ -6,28 +6,29 @@ One process, one thread; processor seconds. Prints one line for each figure that
 """
 
 import argparse
-import gc
+import contextlib
 import os
 import shutil
 import sys
 import time
+import tracemalloc
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import numpy as np
-import psutil
 import torch
 
 from benchmarks.ct_series import write_series
 from benchmarks.tiny_site import make_bundle, make_scans, radiograph
 from models.backbones import build_backbone
+from pipeline.ingest.catalog import Catalog
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.score import folder
 from pipeline.score.ledger import Ledger
 from pipeline.score.plan import LEDGER
-from pipeline.score.ref_file import read_refs
+from pipeline.score.ref_file import read_refs, write_refs
 from pipeline.score.scorer import load_scorer, pending, ready_scan
 from pipeline.watch import Watch
 
@@ -46,12 +47,12 @@ def best(function):
 
 
 def held(make):
-    """Bytes of resident memory that a result holds."""
-    gc.collect()
-    before = psutil.Process().memory_info().rss
+    """Bytes of Python objects that a result holds."""
+    tracemalloc.start()
     result = make()
-    gc.collect()
-    return psutil.Process().memory_info().rss - before, result
+    found, _ = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    return found, result
 
 
 def files_and_reading(out, count):
@@ -94,11 +95,9 @@ def files_and_reading(out, count):
         best(lambda: pending(read_refs(run / "plan.json"), ledger, scorer.run_key)) / (count / 1000),
     )
     yield "writing scores.csv with all it reads, ms", best(finish) / count * 1000
-    size, kept = held(lambda: list(read_refs(run / "plan.json")))
-    yield "references in memory, bytes", size / count
+    yield "references in memory, bytes", held(lambda: list(read_refs(run / "plan.json")))[0] / count
     more, results = held(lambda: ledger.results(scorer.run_key))
     yield "results in memory, bytes", more / len(results)
-    del kept
 
 
 def preparation(out):
@@ -116,6 +115,15 @@ def preparation(out):
     yield "CT of 300 x 512 x 512, bytes", sum(path.stat().st_size for path in (out / "ct").iterdir())
     yield "CT, listed with its hash, ms", best(lambda: scan_sources([out / "ct"])) * 1000
     (ref,) = scan_sources([out / "ct"])
+    write_refs(out / "plan.json", [ref])
+    yield "CT, plan.json line, bytes", (out / "plan.json").stat().st_size
+    database = out / "ct.db"
+    database.unlink(missing_ok=True)
+    with contextlib.closing(Catalog(f"sqlite:///{database}")) as catalog:
+        scan_sources([out / "one"], catalog=catalog)
+        empty = database.stat().st_size
+        scan_sources([out / "ct"], catalog=catalog)
+    yield "CT, catalogue (SQLite), bytes", database.stat().st_size - empty
     kind = {"kind": "volume", "modality": ref.modality, "slices": 24, "image_size": 224}
     record = scorer.record.model_copy(update={"preparation": scorer.record.preparation.model_copy(update=kind)})
     ready = ready_scan(ref, record)

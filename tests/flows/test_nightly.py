@@ -24,7 +24,7 @@ def asked(folder, bundle, out, **more):
     given = {"labels": None, "pull": "", "pull_days": 1, "pull_modality": "", "aet": "SCANSHIFT", "report_url": ""}
     given |= {"folder": folder, "bundle": bundle, "out": out, "workspace": None, "device": "cpu", "engine": "eager"}
     given |= {"dicom_results": False, "archives": False, "settle": 0.0, "night": "2026-01-01", **more}
-    options = argparse.Namespace(**given)
+    options = argparse.Namespace(**{"dask": "", "work_pool": "", "parts": 2, **given})
     return nightly_command.nightly_request(options, score_request(options))
 
 
