@@ -41,11 +41,12 @@ POOL = "scans"
 PLAN = """
 import json, sys
 from pathlib import Path
-from pipeline.score import folder
+from pipeline.score import folder, place
+from pipeline.score import plan as planning
 from pipeline.watch import Watch
 source, bundle, out, size = *map(Path, sys.argv[1:4]), int(sys.argv[4])
-folder.SHARD_SERIES = size
-space = folder.state_folder(out, None).open()
+planning.SHARD_SERIES = size
+space = place.state_folder(out, None).open()
 run = space.run_folder("score")
 plan = folder.plan_scores(source, bundle, space, device="cpu", watch=Watch())
 shards = folder.write_plan(plan, run)

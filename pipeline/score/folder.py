@@ -1,11 +1,15 @@
 """Scoring a folder from start to end; the flow runs these steps as tasks."""
 
 import contextlib
+import functools
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from models.bundle import open_bundle
+from models.errors import BundleError
 from pipeline.learn.device import choose_device
 from pipeline.model_record import ModelRecord, read_record
 from pipeline.scan import SeriesRef
@@ -17,18 +21,16 @@ from pipeline.score.maps.kinds import DicomMaps
 from pipeline.score.origin import Origin
 from pipeline.score.outcome import Outcome
 from pipeline.score.place import RESULTS, STATE, Share, state_folder
-from pipeline.score.plan import LEDGER, ScorePlan, plan_scores
-from pipeline.score.ref_file import read_refs, write_refs
-from pipeline.score.scorer import load_scorer, pending, run_key, score_series
+from pipeline.score.plan import LEDGER, PLAN, ScorePlan, plan_scores, planned, write_plan
+from pipeline.score.ref_file import read_refs
+from pipeline.score.scorer import Scorer, load_scorer, pending, run_key, score_series
 from pipeline.score.share import begin, join_if_complete
 from pipeline.score.table import remove_torn, write_scores
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, exclusive
 
-__all__ = ["ScorePlan", "plan_scores"]  # the first step, beside the others
+__all__ = ["PLAN", "ScorePlan", "plan_scores", "planned", "write_plan"]  # the first step, beside the others
 
-SHARD_SERIES = 512
-PLAN = "plan.json"
 HELLO = "hello"  # a word in the state folder, by which other processes know the run that they help
 SCORES = "scores.csv"
 HEATMAPS = "heatmaps"
@@ -56,20 +58,6 @@ def sole_run(state: Workspace, out: Path, share: Share | None = None) -> Iterato
             with exclusive(out / STATE, timeout=SHARDS_WAIT_SECONDS):  # no run scores the folder alone just now
                 begin(share, out)
         yield
-
-
-def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
-    """Write the plan, and the series to score as shards of 512, into a run's folder (mode 0600).
-
-    Returns:
-        The shards' paths; tasks get these, not scans.
-    """
-    write_refs(run / PLAN, plan.refs, run_series=0, arriving=plan.arriving, listing=plan.listing)
-    paths: list[Path] = []
-    for n in range(0, len(plan.todo), SHARD_SERIES):
-        paths.append(run / f"shard-{n // SHARD_SERIES:05d}.json")
-        write_refs(paths[-1], plan.todo[n : n + SHARD_SERIES], run_series=len(plan.todo))
-    return paths
 
 
 def score_shard(
@@ -100,19 +88,29 @@ def score_shard(
     Raises:
         EngineError: If an engine that was asked for by name cannot be used here.
     """
-    scorer = load_scorer(bundle, choose_device(device))
+    scorer = _scorer_of(shard.parent, bundle, open_bundle(bundle).digest, choose_device(device), engine)
     ledger = Ledger(state.root / LEDGER, part)
     refs = read_refs(shard)
     todo = pending(refs, ledger, scorer.run_key, since=ledger.begin(shard))
     if not todo:
         return {}
-    asked = engine or scorer.record.config.engine
-    kept = ledger.engine(scorer.run_key) if asked == AUTO else ""
-    chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=refs.about["run_series"])
-    if chosen.note:
-        watch.note(chosen.note)
-    scorer.runner.engine = chosen
+    if scorer.runner.engine.run is None:
+        asked = engine or scorer.record.config.engine
+        kept = ledger.engine(scorer.run_key) if asked == AUTO else ""
+        chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=refs.about["run_series"])
+        if chosen.note:
+            watch.note(chosen.note)
+        scorer.runner.engine = chosen
     return dict(score_series(scorer, todo, ledger, watch.bar(title or "scoring", len(todo))))
+
+
+@functools.lru_cache(maxsize=1)
+def _scorer_of(_run: Path, bundle: Path, digest: str, device: torch.device, _engine: str) -> Scorer:
+    """What the shards of a run share, since loading it and compiling its engine takes seconds."""
+    scorer = load_scorer(bundle, device)
+    if scorer.digest != digest:
+        raise BundleError("the bundle changed while it was opened")
+    return scorer
 
 
 def finish(
@@ -234,8 +232,3 @@ def score_folder(
         for shard in shards:
             score_shard(shard, bundle, state, device=device, engine=engine, watch=watch)
         return finish(run, state, bundle, out, device=device, heatmaps=False, watch=watch, share=share)
-
-
-def planned(run: Path) -> list[SeriesRef]:
-    """Everything that a run found, as `write_plan` wrote it."""
-    return list(read_refs(run / PLAN))

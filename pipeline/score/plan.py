@@ -18,12 +18,15 @@ from pipeline.model_record import read_record
 from pipeline.scan import SeriesRef
 from pipeline.score.ledger import Ledger
 from pipeline.score.place import Share
+from pipeline.score.ref_file import read_refs, write_refs
 from pipeline.score.scorer import pending, run_key
 from pipeline.score.share import listing_of
 from pipeline.watch import Watch
 from pipeline.workspace import Workspace, require_space
 
 LEDGER = "ledger.jsonl"
+PLAN = "plan.json"
+SHARD_SERIES = 512
 BYTES_PER_SERIES = 4096
 
 
@@ -108,3 +111,22 @@ def plan_scores(
     require_space(state.root, BYTES_PER_SERIES * len(refs))
     todo = tuple(pending(refs, ledger, key, retry=retry))
     return ScorePlan(ledger, key, refs, todo, len(own) - len(refs), listing_of(found) if share else "")
+
+
+def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
+    """Write the plan, and the series to score as shards of 512, into a run's folder (mode 0600).
+
+    Returns:
+        The shards' paths; tasks get these, not scans.
+    """
+    write_refs(run / PLAN, plan.refs, run_series=0, arriving=plan.arriving, listing=plan.listing)
+    paths: list[Path] = []
+    for n in range(0, len(plan.todo), SHARD_SERIES):
+        paths.append(run / f"shard-{n // SHARD_SERIES:05d}.json")
+        write_refs(paths[-1], plan.todo[n : n + SHARD_SERIES], run_series=len(plan.todo))
+    return paths
+
+
+def planned(run: Path) -> list[SeriesRef]:
+    """Everything that a run found, as `write_plan` wrote it."""
+    return list(read_refs(run / PLAN))

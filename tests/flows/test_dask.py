@@ -12,9 +12,10 @@ import pytest
 from flows import cli, dask_cluster, score
 from flows.request import Request
 from pipeline.errors import ClusterError, ConfigError
-from pipeline.score import folder
+from pipeline.score import plan
 from pipeline.score.fellow import Job, describe_fellow, greet
-from pipeline.score.folder import score_folder, state_folder
+from pipeline.score.folder import score_folder
+from pipeline.score.place import state_folder
 from pipeline.watch import Watch
 from tests.clusters import dask_cluster as local_cluster
 from tests.clusters import free_port, wait_until
@@ -31,7 +32,7 @@ def ask(tmp_path, monkeypatch):
     """Makes a request whose plan has shards of a few series."""
 
     def make(source, bundle, address, size):
-        monkeypatch.setattr(folder, "SHARD_SERIES", size)
+        monkeypatch.setattr(plan, "SHARD_SERIES", size)
         out = tmp_path / "out"
         space = state_folder(out, None).open()
         options = {"device": "cpu", "heatmaps": False, "dask": address}

@@ -19,8 +19,8 @@ from tests.clusters import ROOT, free_port, prefect_server
 POOL = "scans"
 SMALL_SHARDS = """
 import sys
-from pipeline.score import folder
-folder.SHARD_SERIES = 6
+from pipeline.score import plan
+plan.SHARD_SERIES = 6
 from flows.cli import main
 sys.exit(main(sys.argv[1:]))
 """

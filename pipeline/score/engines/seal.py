@@ -18,6 +18,7 @@ from pipeline.score.scan_models import ScanModel
 
 VERSION = 2
 FEWEST_SCANS = 8  # whose scores have to agree
+LONG_SECONDS = 10.0
 MARGIN = 1.25  # of what an engine may be off beyond what was seen
 
 
@@ -85,13 +86,21 @@ def reference(model: ScanModel, samples: Sequence[Slices], slot: Slot) -> Refere
 
 
 def timed(run: Run, samples: Sequence[Slices], slot: Slot) -> tuple[list[Tensor], float]:
-    """Rows of scans, and seconds for a slice; a batch of the slot's channels is run once more before, to warm up."""
+    """Rows of scans, and seconds for a slice: the better of two times, or the only one where it takes long.
+
+    A batch of the slot's channels is run once more before, to warm up.
+    """
     in_batches(
         [sample for sample in samples if sample.shape[1] == slot.channels][:1], run, slot.device, batch=slot.batch
     )
-    started = time.perf_counter()
-    rows = in_batches(samples, run, slot.device, batch=slot.batch)
-    return rows, (time.perf_counter() - started) / sum(map(len, samples))
+    best = math.inf
+    for _ in range(2):
+        started = time.perf_counter()
+        rows = in_batches(samples, run, slot.device, batch=slot.batch)
+        best = min(best, time.perf_counter() - started)
+        if best > LONG_SECONDS:
+            break
+    return rows, best / sum(map(len, samples))
 
 
 def in_doubt(model: ScanModel, rows: Tensor, tolerance: float, reach: float) -> bool:

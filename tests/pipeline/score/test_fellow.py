@@ -5,9 +5,10 @@ import pytest
 from pipeline.errors import ClusterError
 from pipeline.score import fellow
 from pipeline.score.fellow import Job, await_parts, checked, describe_fellow, difference, greet, settle_engine, work
-from pipeline.score.folder import plan_scores, sole_run, state_folder, write_plan
+from pipeline.score.folder import plan_scores, sole_run, write_plan
 from pipeline.score.ledger import Ledger
 from pipeline.score.outcome import Outcome
+from pipeline.score.place import state_folder
 from pipeline.watch import Watch
 
 SCORED = Outcome("scored", "", (0.9, 0.1), 0.1, "normal")

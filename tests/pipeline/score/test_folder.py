@@ -142,7 +142,7 @@ def test_state_and_plan_are_private(incoming, radiograph_bundle, tmp_path):
 
 
 def test_shards_hold_what_is_to_be_scored(incoming, radiograph_bundle, tmp_path, monkeypatch):
-    monkeypatch.setattr("pipeline.score.folder.SHARD_SERIES", 10)
+    monkeypatch.setattr("pipeline.score.plan.SHARD_SERIES", 10)
     state = state_folder(tmp_path / "out", None).open()
     run = state.run_folder("score")
     plan = plan_scores(incoming, radiograph_bundle, state, device="cpu", watch=Watch())
