@@ -70,7 +70,7 @@ def score_on_cluster(asked: Request, shards: Sequence[str]) -> dict[str, int]:
         settled = checked(shards[0], _one(client, settle_engine, job, shards[0]))
         if settled["note"]:
             watch.note(settled["note"])
-        return _scored(client, replace(job, engine=settled["engine"]), shards, own, watch)
+        return _scored(client, replace(job, kept=settled["engine"]), shards, own, watch)
 
 
 @contextlib.contextmanager
@@ -81,6 +81,7 @@ def connected(address: str) -> Iterator[Any]:
         ClusterError: If there is none, or the scheduler goes away.
     """
     from distributed import Client
+    from distributed.comm.core import CommClosedError
 
     for name in ("distributed", "distributed.client", "tornado.application"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what matters of it is told in one line below
@@ -95,7 +96,8 @@ def connected(address: str) -> Iterator[Any]:
             raise ClusterError(f"the Dask scheduler at {address} has no worker") from error
         yield client
     except (CancelledError, OSError) as error:
-        if isinstance(error, OSError) and client.status == "running":
+        is_cluster = isinstance(error, (CancelledError, CommClosedError)) or client.status != "running"
+        if not is_cluster:
             raise
         raise ClusterError(f"the Dask scheduler at {address} is gone; the same command goes on where it was") from error
     finally:
@@ -170,13 +172,14 @@ def _result(future: Any, shard: str) -> dict[str, Any]:
         ClusterError: If its workers died one after the other, or Dask itself failed.
     """
     from distributed import KilledWorker
+    from distributed.comm.core import CommClosedError
 
     name = Path(shard).stem
     try:
         result: dict[str, Any] = future.result()
     except KilledWorker as error:
         raise ClusterError(f"{name}: every worker that had it died; too little memory?") from error
-    except CancelledError:  # the scheduler is gone
+    except (CancelledError, CommClosedError):  # the scheduler is gone
         raise
     except Exception as error:  # distributed's own errors have no common base
         raise ClusterError(f"{name}: the Dask cluster gave it up ({type(error).__name__})") from error

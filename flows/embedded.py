@@ -5,7 +5,6 @@ takes seconds; so it is started here, before anything heavy is imported.
 """
 
 import atexit
-import contextlib
 import functools
 import http.client
 import importlib.util
@@ -22,7 +21,6 @@ from pipeline.errors import PipelineError
 HOST = "127.0.0.1"
 START_SECONDS = 120.0
 STOP_SECONDS = 5.0
-ATTEMPTS = 3
 # As prefect.server.api.server.SubprocessASGIServer has it: no pages, no services that make runs by schedule.
 EPHEMERAL = {"PREFECT_UI_ENABLED": "0", "PREFECT__SERVER_EPHEMERAL": "1", "PREFECT__SERVER_FINAL": "1"}
 
@@ -31,9 +29,15 @@ class EmbeddedServer:
     """A server that was started, ready or not."""
 
     def __init__(self) -> None:
-        self.port = 0
+        self._port = _reserved_port()
         self.process = self._started()
+        self._watcher = end_with_this_process(self.process.pid)
         atexit.register(self.stop)
+
+    @property
+    def port(self) -> int:
+        """Where it listens."""
+        return int(self._port.getsockname()[1])
 
     def ready(self, seconds: float = START_SECONDS) -> str:
         """Wait until it answers, and return the address of its API.
@@ -42,15 +46,9 @@ class EmbeddedServer:
             PipelineError: If it does not in time.
         """
         end = time.monotonic() + seconds
-        attempts = 1
-        while time.monotonic() < end:
+        while self.process.poll() is None and time.monotonic() < end:
             if self._answers():
                 return f"http://{HOST}:{self.port}/api"
-            if self.process.poll() is not None:
-                if attempts == ATTEMPTS:
-                    break
-                attempts += 1
-                self.process = self._started()  # another process may have taken the port
             time.sleep(0.05)
         self.stop()
         raise PipelineError("the embedded Prefect server did not start; the lines above, if any, say why")
@@ -63,9 +61,11 @@ class EmbeddedServer:
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()
+        self._watcher.kill()  # the number of a process that is gone may be given to another
+        self._watcher.wait()
+        self._port.close()
 
     def _started(self) -> "subprocess.Popen[bytes]":
-        self.port = _free_port()
         found = importlib.util.find_spec("prefect")
         if found is None or found.origin is None:
             raise PipelineError("the package prefect is not installed")
@@ -76,11 +76,9 @@ class EmbeddedServer:
         # it was interrupted: Prefect's client would try again for more than a minute.
         before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         try:
-            process = subprocess.Popen(command, env={**os.environ, **EPHEMERAL})
+            return subprocess.Popen(command, env={**os.environ, **EPHEMERAL})
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, before)
-        end_with_this_process(process.pid)
-        return process
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
@@ -113,7 +111,12 @@ def end_with_this_process(pid: int) -> "subprocess.Popen[bytes]":
     )
 
 
-def _free_port() -> int:
-    with contextlib.closing(socket.socket(socket.AF_INET, socket.SOCK_STREAM)) as found:
-        found.bind((HOST, 0))
-        return int(found.getsockname()[1])
+def _reserved_port() -> socket.socket:
+    """A socket on a port that is free, which no other process is given while it is open, but which may be listened on.
+
+    So two commands that start at once cannot meet on one port, each taking the other's server for its own.
+    """
+    found = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    found.bind((HOST, 0))
+    return found

@@ -40,8 +40,9 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
     except Exception as error:
         if _interrupted(error):
             raise KeyboardInterrupt from None
-        if os.environ.get("PREFECT_API_URL") and _unanswered(error):
-            raise ClusterError("the Prefect server that PREFECT_API_URL names does not answer") from error
+        if _unanswered(error):
+            named = "the embedded Prefect server" if own else "the Prefect server that PREFECT_API_URL names"
+            raise ClusterError(f"{named} does not answer") from error
         raise
     return result
 
@@ -53,7 +54,7 @@ def _client_settings(*, own: bool) -> Iterator[None]:
 
     # Its heartbeat thread would make every flow run a second longer; nobody watches an embedded server.
     settings: dict[Any, Any] = {PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}
-    if own and not PREFECT_API_URL.value():
+    if own and not PREFECT_API_URL.value():  # a prefect.toml or profile may name one
         settings[PREFECT_API_URL] = embedded_server().ready()
     with temporary_settings(settings):
         yield

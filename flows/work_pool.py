@@ -63,7 +63,7 @@ def score_on_pool(asked: Request, shards: Sequence[str]) -> dict[str, int]:
     settled = checked(shards[0], settle_engine(job, shards[0]))
     if settled["note"]:
         watch.note(settled["note"])
-    job = replace(job, engine=settled["engine"])
+    job = replace(job, kept=settled["engine"])
     greet(job)
     write_job(job, describe_fellow(job), shards)
     parts = min(int(options["parts"]), len(shards))

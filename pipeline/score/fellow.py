@@ -46,6 +46,7 @@ class Job:
         run: Folder of the run, with its shards.
         device: Where the network runs.
         engine: What runs it; empty takes the bundle's word.
+        kept: What was chosen for all of them; one where it cannot be used takes another that is sealed there.
     """
 
     bundle: str
@@ -53,6 +54,7 @@ class Job:
     run: str
     device: str
     engine: str = ""
+    kept: str = ""
 
     @property
     def space(self) -> Workspace:
@@ -129,7 +131,7 @@ def settle_engine(job: Job, shard: str) -> dict[str, Any]:
     """Choose the engine that all fellows use, by the series of a shard.
 
     Returns:
-        `engine` and `note`, or an error as of `work`.
+        `engine`, empty where one is asked for by name, and `note`; or an error as of `work`.
     """
     return _told(functools.partial(_settled, job, Path(shard)))
 
@@ -138,12 +140,12 @@ def _settled(job: Job, shard: Path) -> dict[str, Any]:
     scorer = load_scorer(Path(job.bundle), choose_device(job.device))
     asked = job.engine or scorer.record.config.engine
     if asked != AUTO:
-        return {"engine": asked, "note": ""}
+        return {"engine": "", "note": ""}
     ledger = Ledger(job.space.root / LEDGER)
     refs = read_refs(shard)
     kept = ledger.engine(scorer.run_key)
     chosen = choose_for(scorer, list(refs), asked, job.space.cache, kept=kept, series=refs.about["run_series"])
-    return {"engine": chosen.name, "note": chosen.note}
+    return {"engine": chosen.text, "note": chosen.note}
 
 
 def work(job: Job, shard: str, own: Mapping[str, str]) -> dict[str, Any]:
@@ -166,7 +168,14 @@ def _worked(job: Job, shard: Path, own: dict[str, str]) -> dict[str, Any]:
         raise ClusterError(reason)
     part, watch = ledger_part(), Watch(bar=lambda _title, _total: functools.partial(_stop_if_over, job, own["state"]))
     counts = score_shard(
-        shard, Path(job.bundle), job.space, device=job.device, engine=job.engine, watch=watch, part=part
+        shard,
+        Path(job.bundle),
+        job.space,
+        device=job.device,
+        engine=job.engine,
+        kept=job.kept,
+        watch=watch,
+        part=part,
     )
     return {"part": part, "counts": counts}
 

@@ -2,6 +2,7 @@
 
 import contextlib
 import functools
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def score_shard(
     *,
     device: str,
     engine: str = "",
+    kept: str = "",
     watch: Watch,
     title: str = "",
     part: str = "",
@@ -79,6 +81,7 @@ def score_shard(
         state: Where ledger and engines are kept.
         device: Where the network runs.
         engine: What runs it, see `pipeline.score.engines`; empty takes the bundle's word.
+        kept: What scores other shards of the run, which is taken where it can be and nothing is asked for by name.
         watch: Told the progress and which engine was chosen.
         title, part: Of the progress; of the ledger, where several processes score at the same time.
 
@@ -88,7 +91,9 @@ def score_shard(
     Raises:
         EngineError: If an engine that was asked for by name cannot be used here.
     """
-    scorer = _scorer_of(shard.parent, bundle, open_bundle(bundle).digest, choose_device(device), engine)
+    scorer = _scorer_of(
+        shard.parent, bundle, open_bundle(bundle).digest, choose_device(device), engine, threading.get_ident()
+    )
     ledger = Ledger(state.root / LEDGER, part)
     refs = read_refs(shard)
     todo = pending(refs, ledger, scorer.run_key, since=ledger.begin(shard))
@@ -96,7 +101,7 @@ def score_shard(
         return {}
     if scorer.runner.engine.run is None:
         asked = engine or scorer.record.config.engine
-        kept = ledger.engine(scorer.run_key) if asked == AUTO else ""
+        kept = kept or (ledger.engine(scorer.run_key) if asked == AUTO else "")
         chosen = choose_for(scorer, todo, asked, state.cache, kept=kept, series=refs.about["run_series"])
         if chosen.note:
             watch.note(chosen.note)
@@ -105,8 +110,11 @@ def score_shard(
 
 
 @functools.lru_cache(maxsize=1)
-def _scorer_of(_run: Path, bundle: Path, digest: str, device: torch.device, _engine: str) -> Scorer:
-    """What the shards of a run share, since loading it and compiling its engine takes seconds."""
+def _scorer_of(_run: Path, bundle: Path, digest: str, device: torch.device, _engine: str, _thread: int) -> Scorer:
+    """What the shards of a run share, since loading it and compiling its engine takes seconds.
+
+    Each thread has its own: networks keep what they compute in themselves while they run.
+    """
     scorer = load_scorer(bundle, device)
     if scorer.digest != digest:
         raise BundleError("the bundle changed while it was opened")
@@ -140,6 +148,7 @@ def finish(
         and `dicom_results`, their folders or empty; `notice`, what speaks against the scores as a whole, or empty;
         `joined`, the table of all machines, or empty.
     """
+    _scorer_of.cache_clear()
     opened = open_bundle(bundle)
     refs = read_refs(run / PLAN)
     done = Ledger(state.root / LEDGER).results(run_key(opened.digest, choose_device(device)))

@@ -62,24 +62,28 @@ class Ledger:
         return found
 
     def results(self, run_key: str, since: Mapping[str, int] | None = None) -> dict[str, Outcome]:
-        """Content hash to result, as `done`, with those that failed. The last result counts; a score stays.
+        """Content hash to result, as `done`, with those that failed.
+
+        The last result counts, but a score stays, and what failed gives way to any other result of another part,
+        since which of two parts is later is not known.
 
         Args:
             run_key: Of the bundle and settings.
             since: Parts to read, each with the byte where to begin, see `size`; by default all of all.
         """
-        found: dict[str, Outcome] = {}
+        found: dict[str, tuple[Outcome, str]] = {}
         incomplete: dict[str, dict[str, Outcome]] = {}
-        for line in self._lines(dict.fromkeys(self.parts, 0) if since is None else since):
+        for part, line in self._lines(dict.fromkeys(self.parts, 0) if since is None else since):
             if line.run != run_key:
                 continue
             chunk = incomplete.setdefault(line.chunk, {})
             chunk[line.content] = line.outcome
             if len(chunk) >= line.of:
                 del incomplete[line.chunk]
-                scored = {content for content in chunk if content in found and found[content].status == "scored"}
-                found.update((content, outcome) for content, outcome in chunk.items() if content not in scored)
-        return found
+                found |= {
+                    content: (one, part) for content, one in chunk.items() if _counts(one, part, found.get(content))
+                }
+        return {content: outcome for content, (outcome, _) in found.items()}
 
     def begin(self, shard: Path) -> dict[str, int]:
         """Mark beside a shard's file where one's own part ends, the first time; nothing of the shard stands before.
@@ -103,7 +107,7 @@ class Ledger:
         }
         for read in (TAIL_BYTES, max(sizes.values(), default=0)):  # the ends of all parts before all of any
             for part, size in sizes.items():
-                engines = [line.engine for line in self._lines({part: max(0, size - read)}) if line.run == run_key]
+                engines = [line.engine for _, line in self._lines({part: max(0, size - read)}) if line.run == run_key]
                 if engines:
                     return engines[-1]
         return ""
@@ -146,7 +150,7 @@ class Ledger:
         if is_new:
             _sync_folder(self.path.parent)
 
-    def _lines(self, since: Mapping[str, int]) -> Iterator[Line]:
+    def _lines(self, since: Mapping[str, int]) -> Iterator[tuple[str, Line]]:
         for part, start in since.items():
             if not self._file(part).exists():
                 continue
@@ -155,7 +159,14 @@ class Ledger:
                 for text in file:
                     line = read_line(text)
                     if line is not None:
-                        yield line
+                        yield part, line
+
+
+def _counts(outcome: Outcome, part: str, before: tuple[Outcome, str] | None) -> bool:
+    """Whether a result of a part replaces one that was read before it."""
+    if before is None or before[0].status == "failed":
+        return True
+    return before[0].status != "scored" and (outcome.status != "failed" or before[1] == part)
 
 
 def _sync_folder(folder: Path) -> None:

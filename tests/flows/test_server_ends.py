@@ -1,8 +1,13 @@
 """The embedded server does not outlive its run, not even after kill -9."""
 
+import socket
 import subprocess
 import sys
 import time
+
+import pytest
+
+from flows.embedded import _reserved_port
 
 
 def _alive(pid: int) -> bool:
@@ -47,3 +52,17 @@ def test_who_is_watched_for_stays_alive_though_nobody_keeps_the_watcher():
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.split() == ["None"]
+
+
+def test_a_reserved_port_goes_to_nobody_else_and_can_be_listened_on():
+    with _reserved_port() as reserved:
+        port = reserved.getsockname()[1]
+        for _ in range(50):
+            with _reserved_port() as other:
+                assert other.getsockname()[1] != port
+        with socket.socket() as plain, pytest.raises(OSError, match="in use"):
+            plain.bind(("127.0.0.1", port))
+        with socket.socket() as server:
+            server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            server.bind(("127.0.0.1", port))
+            server.listen()

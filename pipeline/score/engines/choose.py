@@ -194,7 +194,8 @@ class EngineRoom:
             logging.getLogger(__name__).info("%s is not kept: %s", path.name, error.strerror)
 
     def _seal_path(self, kind: EngineKind, slot: Slot) -> Path:
-        return self.folder / f"{kind.name}-{slot.channels}.json"
+        batch = "" if slot.batch == SCORING_BATCH else f"-{slot.batch}"
+        return self.folder / f"{kind.name}-{slot.channels}{batch}.json"
 
     def _slot(self, kind: EngineKind, channels: int, batch: int = SCORING_BATCH) -> Slot:
         """Kinds that export the same files share a folder."""

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from pipeline.detect.slices import Slices, in_batches
-from pipeline.score.engines.engine import AGAIN_BATCH, Engine
+from pipeline.score.engines.engine import Engine
 from pipeline.score.engines.seal import in_doubt
 from pipeline.score.outcome import Outcome
 from pipeline.score.scan_models import ScanModel
@@ -64,7 +64,7 @@ class Runner:
         if engine.run is None:
             return found
         doubtful = [n for n, rows in enumerate(found) if in_doubt(self.model, rows, engine.tolerance, engine.reach)]
-        exact = engine.exact or Engine(batch=AGAIN_BATCH)
+        exact = engine.exact or Engine()
         for n, rows in zip(doubtful, self._rows([samples[n] for n in doubtful], exact), strict=True):
             found[n] = rows
         return found

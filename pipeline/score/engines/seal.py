@@ -31,8 +31,8 @@ class Seal:
         tolerance: Largest difference of a calibrated score that was allowed.
         worst: Largest one seen.
         scans, slices: What it was seen on.
-        reach: How far latent numbers (`ScanModel.latent`) may be off: 1.25 times the most that was seen; 0 where all
-            scores agree as they are, as those of float32 have to.
+        reach: How far latent numbers (`ScanModel.latent`) may be off: 1.25 times the most that was seen, of reduced
+            precision; 0 of float32.
         again: Share of them that were in doubt, see `in_doubt`: these are computed again.
         seconds, again_seconds: For a slice, of the engine and of what computes again.
         files: Name to SHA-256 of what the engine exported.
@@ -130,8 +130,8 @@ def make_seal(
 
     Raises:
         EngineError: If a number is not finite; if, of a scan that is not in doubt, a calibrated score differs by more
-            than the tolerance or the decision differs; if, for that to hold, more than half of the scans have to be
-            in doubt; or if fewer than 8 scans are scored, not refused.
+            than the tolerance or the decision differs; if more than half of the scans are in doubt; or if fewer than
+            8 scans are scored, not refused, or not in doubt.
     """
     rows, seconds = timed(run, known.samples, slot)
     if not all(torch.isfinite(ours).all() for ours in rows):
@@ -142,14 +142,11 @@ def make_seal(
         raise EngineError(
             f"{kind.name}: {len(scored)} scans with a score to make a seal with, {FEWEST_SCANS} are needed"
         )
-    reach, sure = 0.0, _sure(model, pairs, kind.tolerance, 0.0)
+    reach = MARGIN * max(_apart(model, *pair) for pair in scored) if kind.tolerance == REDUCED else 0.0
+    sure = [pair for pair in pairs if not in_doubt(model, pair[0], kind.tolerance, reach)]
+    if 2 * len(sure) < len(pairs) or len(sure) < FEWEST_SCANS:
+        raise EngineError(f"{kind.name}: leaves {len(pairs) - len(sure)} of {len(pairs)} scans in doubt; not used")
     worst, fault = _compared(model, sure, kind.tolerance)
-    if fault and kind.tolerance == REDUCED:
-        reach = MARGIN * max(_apart(model, *pair) for pair in scored)
-        sure = _sure(model, pairs, kind.tolerance, reach)
-        worst, fault = _compared(model, sure, kind.tolerance)
-        if 2 * len(sure) < len(pairs):
-            fault = f"leaves {len(pairs) - len(sure)} of {len(pairs)} scans in doubt"
     if fault:
         raise EngineError(f"{kind.name}: {fault}; not used")
     return Seal(
@@ -166,12 +163,6 @@ def make_seal(
         again_seconds=known.seconds if again_seconds is None else again_seconds,
         files=file_hashes(slot.folder, kind.files),
     )
-
-
-def _sure(
-    model: ScanModel, pairs: Sequence[tuple[Tensor, Tensor]], tolerance: float, reach: float
-) -> list[tuple[Tensor, Tensor]]:
-    return [pair for pair in pairs if not in_doubt(model, pair[0], tolerance, reach)]
 
 
 def _apart(model: ScanModel, ours: Tensor, theirs: Tensor) -> float:

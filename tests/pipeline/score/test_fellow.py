@@ -114,7 +114,7 @@ def test_an_errors_words_stay_where_they_may_name_a_file(job, monkeypatch):
 
 
 def test_the_engine_is_settled_once_for_all(job):
-    assert settle_engine(job, shard(job)) == {"engine": "eager", "note": ""}
+    assert settle_engine(job, shard(job)) == {"engine": "", "note": ""}  # asked for by name
     assert settle_engine(replace(job, engine="auto"), shard(job)) == {"engine": "eager", "note": ""}  # few to score
 
 

@@ -5,16 +5,20 @@ import signal
 import stat
 import subprocess
 import sys
+import threading
 from collections import namedtuple
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import torch
 
+from models.bundle import open_bundle
 from models.errors import BundleError
 from pipeline.errors import BusyError, DiskSpaceError, SourceError
 from pipeline.ingest import scan_folder
 from pipeline.score import scorer
-from pipeline.score.folder import finish, plan_scores, score_folder, score_shard, write_plan
+from pipeline.score.folder import _scorer_of, finish, plan_scores, score_folder, score_shard, write_plan
 from pipeline.score.place import state_folder
 from pipeline.watch import Watch
 from pipeline.workspace import exclusive
@@ -247,3 +251,15 @@ def test_an_archive_scores_as_its_folder_does(incoming, radiograph_bundle, tmp_p
         for wanted in (False, True)
     ]
     assert [count["to score"] for count in counts] == [0, 24]
+
+
+def test_threads_that_score_at_once_share_no_network(radiograph_bundle, tmp_path):
+    digest, cpu = open_bundle(radiograph_bundle).digest, torch.device("cpu")
+
+    def mine(_n):
+        return _scorer_of(tmp_path, radiograph_bundle, digest, cpu, "", threading.get_ident())
+
+    here = mine(0)
+    assert mine(0) is here
+    with ThreadPoolExecutor(1) as other:
+        assert next(other.map(mine, [0])) is not here

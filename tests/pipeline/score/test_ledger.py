@@ -225,3 +225,11 @@ def test_it_holds_no_path_and_no_identity(incoming, radiograph_bundle, tmp_path)
     allowed = {"run", "chunk", "of", "engine", "content", "status", "reason", "probability", "anomaly_score"}
     allowed |= {"decision", "crc"}
     assert {key for line in text.splitlines() for key in json.loads(line)} == allowed
+
+
+def test_what_failed_gives_way_whichever_part_is_read_first(ledger):
+    Ledger(ledger.path, "zz").append("k", "c1", {"aa": FAILED, "bb": FAILED})  # read last, written first
+    ledger.append("k", "c2", {"aa": REFUSED, "bb": SCORED})
+    assert ledger.results("k") == ledger.done("k") == {"aa": REFUSED, "bb": SCORED}
+    Ledger(ledger.path, "zz").append("k", "c3", {"aa": FAILED, "bb": REFUSED})
+    assert ledger.results("k") == {"aa": REFUSED, "bb": SCORED}
