@@ -22,7 +22,20 @@ def watched(tmp_path):
     """Put before a command: every process of it leaves a file of its network calls."""
     if shutil.which("strace") is None:
         pytest.skip("strace is not installed")
-    prefix = ["strace", "-ff", "-qq", "-s", "256", "-e", "trace=network", "-e", "signal=none", "-o", tmp_path / "calls"]
+    prefix = [
+        "strace",
+        "-ff",
+        "--seccomp-bpf",
+        "-qq",
+        "-s",
+        "256",
+        "-e",
+        "trace=network",
+        "-e",
+        "signal=none",
+        "-o",
+        tmp_path / "calls",
+    ]
     if subprocess.run([*prefix, "true"], capture_output=True, check=False).returncode:
         pytest.skip("strace may not trace here")
     return tuple(prefix)
