@@ -11,11 +11,11 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+from child import run_child
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -75,15 +75,10 @@ def measure(scans, bundle, out, engine, kept):
     place = out / ".scanshift" / "cache" / "engines"
     if kept.exists():
         shutil.copytree(kept, place)
-    command = [sys.executable, "-c", CHILD, str(scans), str(bundle), str(out), engine]
-    done = subprocess.run(
-        command, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)}, check=False
-    )
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
+    found = run_child(CHILD, scans, bundle, out, engine)
     if place.exists() and not kept.exists():
         shutil.copytree(place, kept)
-    return json.loads(done.stdout.splitlines()[-1])
+    return found
 
 
 def main():

@@ -81,7 +81,7 @@ def start(scans, bundle, out, trace):
         watched(trace)
         score_folder(scans, bundle, out, device="cpu")
         status = 0
-    except Exception:  # noqa: BLE001  a child tells and ends, whatever it was
+    except Exception:  # noqa: BLE001  a forked child must tell and end here, never go on as its parent
         traceback.print_exc()
     finally:
         os._exit(status)

@@ -26,17 +26,17 @@ import time
 from pathlib import Path
 from typing import Any
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+import psutil
+import psycopg
+
+from pipeline.score.ledger import Ledger
+from pipeline.score.plan import LEDGER
+from tests.clusters import dask_cluster, prefect_server
+from tests.postgres import running_server
+
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-import psutil  # noqa: E402
-import psycopg  # noqa: E402
-
-from pipeline.score.ledger import Ledger  # noqa: E402
-from pipeline.score.plan import LEDGER  # noqa: E402
-from tests.clusters import dask_cluster, prefect_server  # noqa: E402
-from tests.postgres import running_server  # noqa: E402
-
 POOL = "scans"
 PLAN = """
 import json, sys

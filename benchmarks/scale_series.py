@@ -12,10 +12,11 @@ import argparse
 import json
 import os
 import shutil
-import subprocess
 import sys
 from pathlib import Path
 from statistics import median
+
+from child import run_child
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -57,12 +58,7 @@ print(json.dumps(spent))
 def measure(scans, bundle, out):
     """Score once into a fresh output, in a process of its own."""
     shutil.rmtree(out, ignore_errors=True)
-    environment = {**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}
-    command = [sys.executable, "-c", CHILD, str(scans), str(bundle), str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, env=environment, check=False)
-    if done.returncode:
-        sys.exit(done.stderr[-2000:])
-    return json.loads(done.stdout.splitlines()[-1])
+    return run_child(CHILD, scans, bundle, out, OMP_NUM_THREADS="1")
 
 
 def main():

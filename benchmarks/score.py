@@ -28,13 +28,14 @@ from pathlib import Path
 from statistics import median
 
 from anomaly_peers import make_environment
+from child import run_child
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from models.bundle import open_bundle
+from pipeline.model_record import read_record
 
 ROOT = Path(__file__).resolve().parents[1]
-sys.path.insert(0, str(ROOT))
-
-from models.bundle import open_bundle  # noqa: E402
-from pipeline.model_record import read_record  # noqa: E402
-
 SHARED = ROOT.parent / "shared"
 HERE = {**os.environ, "PYTHONPATH": str(ROOT)}
 NETWORKS = ("densenet169", "mobilenet_v2", "resnet18@layer3")
@@ -156,8 +157,7 @@ def inside(folder, bundle, out):
     engines = out / "nights" / bundle.name / "cache" / "engines"
     if engines.exists():
         shutil.copytree(engines, target / ".scanshift" / "cache" / "engines")
-    _, printed = run([sys.executable, "-c", INSIDE, folder, bundle, target], env=HERE)
-    return json.loads(printed.splitlines()[-1])
+    return run_child(INSIDE, folder, bundle, target)
 
 
 def inferencer(folder, bundle, out, environment):

@@ -112,7 +112,7 @@ def check_workers(client: Any, job: Job, own: Mapping[str, str]) -> None:
     """
     try:
         answers = client.run(describe_fellow, job, on_error="return")
-    except Exception as error:
+    except Exception as error:  # whatever a worker of another version raises comes back as its own class
         raise ClusterError(f"a Dask worker cannot run this version of scanshift ({type(error).__name__})") from error
     for address, record in sorted(answers.items()):
         if not isinstance(record, dict):

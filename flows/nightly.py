@@ -14,7 +14,7 @@ from flows.nightly_words import drift_chart
 from flows.progress import make_watch
 from flows.pull_recent import fetch_recent
 from flows.request import Request, read_request
-from flows.retry import may_pass_next_time
+from flows.retry import retried_task
 from flows.score import find_task, finish_task, run_lock, score_shards
 from flows.seal import SealedError, sealed
 from pipeline.config import make_config
@@ -85,13 +85,7 @@ def run_chart(request: str) -> str:
     return drift_chart(Diary(Path(read_request(request).out)).rows()[-RECENT:])
 
 
-pull_task = task(
-    name="pull",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[30, 300],
-    retry_condition_fn=may_pass_next_time,
-)(sealed(run_pull))
+pull_task = retried_task("pull", run_pull, (30, 300))
 new_task = task(name="what-is-new", cache_policy=NO_CACHE)(sealed(run_new))
 diary_task = task(name="drift-diary", cache_policy=NO_CACHE)(sealed(run_diary))
 

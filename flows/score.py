@@ -11,7 +11,7 @@ from flows.artifacts import publish_counts
 from flows.dask_cluster import score_on_cluster
 from flows.progress import make_watch
 from flows.request import Request, read_request
-from flows.retry import may_pass_next_time
+from flows.retry import SHARD_DELAYS, retried_task
 from flows.seal import sealed
 from flows.work_pool import score_on_pool
 from pipeline.registry.approved import choose_bundle, chosen_bundle
@@ -92,13 +92,7 @@ def run_finish(request: str) -> dict[str, Any]:
 
 
 find_task = task(name="find-series", cache_policy=NO_CACHE)(sealed(run_find))
-shard_task = task(
-    name="score-shard",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=may_pass_next_time,
-)(sealed(run_shard))
+shard_task = retried_task("score-shard", run_shard, SHARD_DELAYS)
 elsewhere_task = task(name="score-elsewhere", cache_policy=NO_CACHE)(sealed(run_elsewhere))
 finish_task = task(name="write-scores", cache_policy=NO_CACHE)(sealed(run_finish))
 

@@ -3,10 +3,9 @@
 from pathlib import Path
 from typing import Any
 
-from prefect import flow, task
-from prefect.cache_policies import NO_CACHE
+from prefect import flow
 
-from flows.retry import may_pass_next_time
+from flows.retry import SHARD_DELAYS, retried_task
 from flows.seal import SealedError, sealed
 from pipeline.score.fellow import checked, work
 from pipeline.score.parts import read_job, shards_of, write_answer
@@ -21,13 +20,7 @@ def run_part_shard(run: str, shard: str) -> dict[str, Any]:
     return dict(checked(shard, answer))
 
 
-part_shard_task = task(
-    name="score-shard",
-    cache_policy=NO_CACHE,
-    retries=2,
-    retry_delay_seconds=[5, 30],
-    retry_condition_fn=may_pass_next_time,
-)(sealed(run_part_shard))
+part_shard_task = retried_task("score-shard", run_part_shard, SHARD_DELAYS)
 
 
 @flow(name="scanshift-score-part")

@@ -67,13 +67,19 @@ def listens(port):
 
 
 @dataclass
-class Dask:
-    """A scheduler and its workers."""
+class Started:
+    """Processes on a port of this machine, their words in a folder."""
 
     folder: Path
+    port: int = field(default_factory=free_port, kw_only=True)
+    processes: list = field(default_factory=list, kw_only=True)
+
+
+@dataclass
+class Dask(Started):
+    """A scheduler and its workers."""
+
     prefix: tuple = ()
-    port: int = field(default_factory=free_port)
-    processes: list = field(default_factory=list)
 
     @property
     def address(self):
@@ -111,13 +117,10 @@ def dask_cluster(folder, workers=2, prefix=()):
 
 
 @dataclass
-class Prefect:
+class Prefect(Started):
     """A server on a database, and workers of a process pool."""
 
-    folder: Path
     database: str
-    port: int = field(default_factory=free_port)
-    processes: list = field(default_factory=list)
 
     @property
     def api(self):

@@ -321,19 +321,33 @@ def noisy(amount, *, name="noisy", exact="eager", calls=None):
     return EngineKind(name, REDUCED, lambda device: "", load, exact=exact)
 
 
+def sharpened(room):
+    """The same room with a head whose scores a small difference moves far."""
+    record = room.model.record.model_copy(update={"temperature": 0.2, "sets": None})
+    return replace(room, model=replace(room.model, record=record))
+
+
+@pytest.fixture
+def chain(room, monkeypatch):
+    """A room with a reduced engine `noisy` that turns to an exact one, `honest`, and the shapes that came to this."""
+    calls = []
+    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest", calls=calls))
+    monkeypatch.setitem(KINDS, "noisy", noisy(0.001, exact="honest"))
+    return sharpened(room), calls
+
+
 def test_scores_that_reduced_precision_could_move_too_far_are_computed_again(room, scans, monkeypatch):
-    sharp = replace(room.model, record=room.model.record.model_copy(update={"temperature": 0.2, "sets": None}))
-    room = replace(room, model=sharp)
+    room = sharpened(room)
     monkeypatch.setitem(KINDS, "noisy", noisy(0.001))
     engine = room.choose("noisy", kept="", scans=giving(scans), slices=MANY)
     seal = json.loads(next(room.cache.rglob("noisy-1.json")).read_text())
     assert 0 < seal["again"] < 0.5
     assert seal["reach"] == engine.reach > 0
     assert seal["worst"] <= REDUCED
-    wanted = Runner(sharp, CPU).outcomes(scans)
-    apart = [off(a, b) for a, b in zip(Runner(sharp, CPU, engine).outcomes(scans), wanted, strict=True)]
+    wanted = Runner(room.model, CPU).outcomes(scans)
+    apart = [off(a, b) for a, b in zip(Runner(room.model, CPU, engine).outcomes(scans), wanted, strict=True)]
     careless = replace(engine, reach=0.0)
-    unguarded = [off(a, b) for a, b in zip(Runner(sharp, CPU, careless).outcomes(scans), wanted, strict=True)]
+    unguarded = [off(a, b) for a, b in zip(Runner(room.model, CPU, careless).outcomes(scans), wanted, strict=True)]
     assert max(apart) <= REDUCED < max(unguarded)
 
 
@@ -341,22 +355,18 @@ def off(ours, theirs):
     return max(abs(a - b) for a, b in zip(ours.probability, theirs.probability, strict=True))
 
 
-def test_what_is_in_doubt_goes_to_the_exact_engine_and_from_there_to_eager(room, scans, monkeypatch):
-    calls = []
-    sharp = replace(room.model, record=room.model.record.model_copy(update={"temperature": 0.2, "sets": None}))
-    room = replace(room, model=sharp)
-    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest", calls=calls))
-    monkeypatch.setitem(KINDS, "noisy", noisy(0.001, exact="honest"))
+def test_what_is_in_doubt_goes_to_the_exact_engine_and_from_there_to_eager(chain, scans, monkeypatch):
+    room, calls = chain
     engine = room.choose("noisy", kept="", scans=giving(scans), slices=MANY)
     assert engine.exact is not None
     assert engine.exact.name == "honest"
     assert engine.text == "noisy"
     calls.clear()
-    Runner(sharp, CPU, engine).outcomes(scans)
+    Runner(room.model, CPU, engine).outcomes(scans)
     assert calls
     assert {shape[0] for shape in calls} == {AGAIN_BATCH}
     again = room.choose("noisy", kept="", scans=no_scans, slices=MANY)  # both seals are there
-    assert Runner(sharp, CPU, again).outcomes(scans) == Runner(sharp, CPU, engine).outcomes(scans)
+    assert Runner(room.model, CPU, again).outcomes(scans) == Runner(room.model, CPU, engine).outcomes(scans)
     monkeypatch.setitem(KINDS, "honest", offset(0.5, name="honest"))
     next(room.cache.rglob("honest-1-4.json")).unlink()
     with pytest.raises(EngineError, match="honest"):  # nothing exact to turn to
@@ -402,12 +412,8 @@ def test_scans_that_are_all_close_calls_make_no_seal(tolerance, room, scans, mon
         replace(room, model=model).choose("lying", kept="", scans=giving(scans), slices=MANY)
 
 
-def test_a_seal_is_of_one_batch(room, scans, monkeypatch):
-    calls = []
-    sharp = replace(room.model, record=room.model.record.model_copy(update={"temperature": 0.2, "sets": None}))
-    room = replace(room, model=sharp)
-    monkeypatch.setitem(KINDS, "honest", offset(0.0, name="honest", calls=calls))
-    monkeypatch.setitem(KINDS, "noisy", noisy(0.001, exact="honest"))
+def test_a_seal_is_of_one_batch(chain, scans):
+    room, calls = chain
     room.choose("noisy", kept="", scans=giving(scans), slices=MANY)
     calls.clear()
     room.choose("honest", kept="", scans=giving(scans), slices=MANY)
