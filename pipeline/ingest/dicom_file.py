@@ -20,7 +20,7 @@ from pydicom.filewriter import write_file_meta_info
 
 from pipeline.errors import Reason, ScanError
 from pipeline.ingest.budget import BUDGET_BYTES
-from pipeline.ingest.plain_header import PlainHeader, plain_header
+from pipeline.ingest.plain_header import INGEST, Elements, PlainHeader, plain_header
 from pipeline.ingest.plain_values import NotPlainError
 from pipeline.ingest.silence import quiet
 
@@ -124,13 +124,13 @@ def parse_every_element(file: BinaryIO) -> DicomFile:
     return DicomFile(dataset, stream, _syntax(dataset), _pixel_element(dataset, stream), deflated)
 
 
-def plain_file(file: BinaryIO) -> DicomFile | None:
-    """An open file, if its header is of the ordinary kind."""
+def plain_file(file: BinaryIO, asked_for: Elements = INGEST) -> DicomFile | None:
+    """An open file with what its header is asked for, if that is of the ordinary kind."""
     size = os.fstat(file.fileno()).st_size
     for start in PLAIN_STARTS:
         file.seek(0)
         try:
-            header = plain_header(file.read(start), size)
+            header = plain_header(file.read(start), size, asked_for)
         except NotPlainError:
             return None
         except struct.error:  # longer than this

@@ -6,10 +6,13 @@ the first thing that is otherwise it gives up (`NotPlainError`), so it never has
 """
 
 import struct
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from pydicom import uid
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_has_tag, dictionary_VR, tag_for_keyword
 
 from pipeline.ingest.plain_values import NotPlainError, plain_text, plain_value
 from pipeline.ingest.syntaxes import DECODERS
@@ -32,8 +35,27 @@ _explicit = struct.Struct("<HH2sH").unpack_from
 _implicit = struct.Struct("<HHL").unpack_from
 _length = struct.Struct("<L").unpack_from
 
-# Every element that ingest asks a header for. Where one is a sequence and is there, the header is not plain.
-KEYWORDS = frozenset(
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Elements:
+    """Elements that a header is asked for. Where one is a sequence and is there, the header is not plain.
+
+    Attributes:
+        keywords: Of all.
+        tags: Each with its keyword, of those that are read.
+    """
+
+    keywords: frozenset[str]
+    tags: Mapping[int, str]
+
+
+def elements(keywords: Iterable[str]) -> Elements:
+    """Those of some keywords, and the two by which a header is found to be plain."""
+    names = frozenset({*keywords, "PhotometricInterpretation", "NumberOfFrames"})
+    return Elements(names, {tag_for_keyword(name) or 0: name for name in sorted(names)})
+
+
+INGEST = elements(
     b"""
     AcquisitionNumber BitsAllocated BitsStored Columns ConcatenationUID DiffusionBValue DiffusionGradientOrientation
     DimensionIndexSequence DimensionIndexValues DirectoryRecordSequence EchoNumbers EchoTime EffectiveEchoTime
@@ -47,13 +69,12 @@ KEYWORDS = frozenset(
     WindowWidth
     """.decode().split()
 )
-ASKED_FOR: dict[int, str] = {tag_for_keyword(keyword) or 0: keyword for keyword in sorted(KEYWORDS)}
 
 Place = tuple[bytes, int, int]  # Value Representation, offset, length
 
 
 class PlainHeader:
-    """The elements before the pixel data that ingest asks for; as much of pydicom's `Dataset` as it uses.
+    """The elements before the pixel data that are asked for; as much of pydicom's `Dataset` as is used of it.
 
     Attributes:
         syntax: Transfer Syntax UID.
@@ -61,11 +82,12 @@ class PlainHeader:
         original_encoding: Whether the encoding is implicit, and that it is little endian.
     """
 
-    __slots__ = ("_values", "original_encoding", "pixels", "syntax")
+    __slots__ = ("_asked_for", "_values", "original_encoding", "pixels", "syntax")
 
-    def __init__(self, buffer: bytes | bytearray, places: dict[int, Place], syntax: str) -> None:
+    def __init__(self, buffer: bytes | bytearray, places: dict[int, Place], syntax: str, asked_for: Elements) -> None:
+        self._asked_for = asked_for
         self._values: dict[str, Any] = {}
-        for tag, keyword in ASKED_FOR.items():
+        for tag, keyword in asked_for.tags.items():
             if tag in places:
                 vr, at, length = places[tag]
                 if length > LONGEST_VALUE:  # also a sequence of undefined length
@@ -85,21 +107,22 @@ class PlainHeader:
         """The value of an element: None where it is empty, a list where it has several values.
 
         Raises:
-            LookupError: If the keyword is missing from ASKED_FOR, which is a mistake in this program.
+            LookupError: If it was not asked for, which is a mistake in this program.
         """
         if keyword in self._values:
             return self._values[keyword]
-        if keyword not in KEYWORDS:
-            raise LookupError(f"{keyword} is not among the elements that plain_header keeps")
+        if keyword not in self._asked_for.keywords:
+            raise LookupError(f"{keyword} is not among the elements that this header was asked for")
         return default
 
 
-def plain_header(buffer: bytes | bytearray, size: int) -> PlainHeader:
+def plain_header(buffer: bytes | bytearray, size: int, asked_for: Elements = INGEST) -> PlainHeader:
     """Parse the header of a file.
 
     Args:
         buffer: The file from its first byte to somewhere behind the pixel data element's own header.
         size: Bytes of the whole file.
+        asked_for: What of it is read.
 
     Raises:
         NotPlainError: If it is not of the ordinary kind.
@@ -114,7 +137,7 @@ def plain_header(buffer: bytes | bytearray, size: int) -> PlainHeader:
         places = _explicit_places(buffer, at, size)
     else:
         raise NotPlainError
-    header = PlainHeader(buffer, places, syntax)
+    header = PlainHeader(buffer, places, syntax, asked_for)
     if header.get("PhotometricInterpretation") not in ("MONOCHROME1", "MONOCHROME2") or "NumberOfFrames" in header:
         raise NotPlainError
     return header
@@ -160,7 +183,12 @@ def _explicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int,
         places[tag] = (vr, at, length)
         if tag == PIXELS:
             return places
-        at = _behind_sequence(buffer, at, 0, explicit=True) if length == UNDEFINED_LENGTH else at + length
+        if length != UNDEFINED_LENGTH:
+            at += length
+        elif vr == b"SQ":
+            at = _behind_sequence(buffer, at, 0, explicit=True)
+        else:
+            raise NotPlainError
         if at > size:
             raise NotPlainError
 
@@ -180,7 +208,12 @@ def _implicit_places(buffer: bytes | bytearray, at: int, size: int) -> dict[int,
         places[tag] = (b"", at, length)
         if tag == PIXELS:
             return places
-        at = _behind_sequence(buffer, at, 0, explicit=False) if length == UNDEFINED_LENGTH else at + length
+        if length != UNDEFINED_LENGTH:
+            at += length
+        elif _is_sequence(tag):
+            at = _behind_sequence(buffer, at, 0, explicit=False)
+        else:
+            raise NotPlainError
         if at > size:
             raise NotPlainError
 
@@ -200,6 +233,7 @@ def _behind_sequence(buffer: bytes | bytearray, at: int, depth: int, *, explicit
 
 def _behind_item(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bool) -> int:
     """Skip the elements of an item of undefined length."""
+    vr = b""
     while True:
         group, element, length = _implicit(buffer, at)
         if group << 16 | element == ITEM_END:
@@ -213,7 +247,15 @@ def _behind_item(buffer: bytes | bytearray, at: int, depth: int, *, explicit: bo
             else:
                 raise NotPlainError
         at += 8
-        if length == UNDEFINED_LENGTH:
+        if length != UNDEFINED_LENGTH:
+            at += length
+        elif vr == b"SQ" if explicit else _is_sequence(group << 16 | element):
             at = _behind_sequence(buffer, at, depth + 1, explicit=explicit)
         else:
-            at += length
+            raise NotPlainError
+
+
+@lru_cache(maxsize=1024)
+def _is_sequence(tag: int) -> bool:
+    """Whether the dictionary has an element, and as a sequence; any other of undefined length is not plain."""
+    return dictionary_has_tag(tag) and dictionary_VR(tag) == "SQ"

@@ -6,7 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 ESCAPE = b"\x1b"
-TEXT_VRS = frozenset({b"CS", b"UI", b"LO", b"SH", b"AE"})
+TEXT_VRS = frozenset({b"CS", b"UI", b"LO", b"SH", b"AE", b"AS", b"PN"})
 NUMBERS: dict[bytes, struct.Struct] = {
     b"US": struct.Struct("<H"),
     b"SS": struct.Struct("<h"),

@@ -9,8 +9,9 @@ import nibabel as nib
 
 from pipeline.check.shown import HIDDEN, shown, shown_code
 from pipeline.errors import ScanError
-from pipeline.ingest.dicom_file import Header, parse_every_element
+from pipeline.ingest.dicom_file import Header, parse_every_element, plain_file
 from pipeline.ingest.faults import FAULTS
+from pipeline.ingest.plain_header import elements
 from pipeline.ingest.silence import quiet
 from pipeline.scan import SeriesRef
 from pipeline.shift.domain import FEW_PATIENTS, OTHER, HeaderValue
@@ -61,6 +62,8 @@ CODES = (
 )
 TEXTS = ("Manufacturer", "ManufacturerModelName", "SoftwareVersions", "ConvolutionKernel")
 IDENTITIES = ("PatientID", "PatientName", "OtherPatientIDs", "AccessionNumber", "DeviceSerialNumber", "StudyID")
+AGE = "PatientAge"
+ASKED_FOR = elements([*NUMBERS, *CODES, *TEXTS, *IDENTITIES, AGE])
 
 
 def header_values(ref: SeriesRef) -> dict[str, HeaderValue]:
@@ -89,14 +92,14 @@ def header_values(ref: SeriesRef) -> dict[str, HeaderValue]:
 def _dicom_values(path: str) -> dict[str, HeaderValue]:
     try:
         with Path(path).open("rb") as file, quiet():
-            header = parse_every_element(file).dataset
+            header = (plain_file(file, ASKED_FOR) or parse_every_element(file)).dataset
             known = _identities(header)
             found: dict[str, HeaderValue] = {
                 f"{name} ({unit})" if unit else name: _number(_get(header, name)) for name, unit in NUMBERS.items()
             }
             found |= {name: _code(_get(header, name)) for name in CODES}
             found |= {name: _text(_get(header, name), known) for name in TEXTS}
-            found["PatientAge (band)"] = age_band(_words(_get(header, "PatientAge")))
+            found["PatientAge (band)"] = age_band(_words(_get(header, AGE)))
     except (*FAULTS, ScanError):
         return {}
     return found

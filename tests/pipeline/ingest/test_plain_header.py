@@ -4,34 +4,37 @@ import dataclasses
 import io
 import struct
 import warnings
+from collections import Counter
 
 import pydicom
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pydicom.datadict import tag_for_keyword
 from pydicom.dataset import Dataset
 from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.ingest.frames import FrameHeader, frame_facts
-from pipeline.ingest.plain_header import KEYWORDS, plain_header
+from pipeline.ingest.plain_header import INGEST, plain_header
 from pipeline.ingest.plain_values import NotPlainError
 from pipeline.ingest.silence import quiet
+from pipeline.shift.acquisition import ASKED_FOR as ACQUISITION
 
 
-def both(content):
-    """The header by the quick parser, and pydicom's; None for the first where it gives up."""
+def both(content, asked_for=INGEST):
+    """The header by the quick parser, and pydicom's; None for both where it gives up."""
     with quiet():
         try:
-            quick = plain_header(content, len(content))
+            quick = plain_header(content, len(content), asked_for)
         except (NotPlainError, struct.error):
             return None, None
         return quick, pydicom.dcmread(io.BytesIO(content), stop_before_pixels=True, force=True)
 
 
-def require_equal(quick, slow):
+def require_equal(quick, slow, asked_for=INGEST):
     with quiet():
-        for keyword in sorted(KEYWORDS):
+        for keyword in sorted(asked_for.keywords):
             assert (keyword in quick) == (keyword in slow), keyword
             mine, theirs = quick.get(keyword), slow.get(keyword)
             if theirs is None or theirs == "" or theirs == []:
@@ -40,6 +43,8 @@ def require_equal(quick, slow):
                 assert mine == theirs, keyword
                 assert str(mine) == str(theirs) or isinstance(theirs, float | pydicom.multival.MultiValue), keyword
         assert quick.original_encoding == slow.original_encoding
+        if asked_for is not INGEST:
+            return
         assert frame_facts(quick) == frame_facts(slow)
         assert FrameHeader(quick, 0).rescale() == FrameHeader(slow, 0).rescale()
 
@@ -65,6 +70,31 @@ def content(tmp_path, slices, write):
         return write(ds, tmp_path / "a.dcm", syntax=syntax).read_bytes()
 
     return build
+
+
+ACQUIRED = {
+    "PatientName": "Mueller^Hans ",
+    "PatientAge": "047Y",
+    "OtherPatientIDs": ["a", "b"],
+    "KVP": "120.5",
+    "Exposure": "12",
+    "FocalSpots": ["0.6", "1.2"],
+    "Manufacturer": "Maker One",
+    "SoftwareVersions": ["V1", "V2"],
+    "ScanningSequence": ["SE", "IR"],
+    "PatientSex": "",
+    "ExposureIndex": "450",
+    "DetectorType": "DIRECT",
+}
+
+
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda uid: uid.name)
+def test_acquisition_is_read_as_pydicom_reads_it(content, syntax):
+    quick, slow = both(content(syntax, **ACQUIRED), ACQUISITION)
+    require_equal(quick, slow, ACQUISITION)
+    assert quick.get("PatientAge") == "047Y"
+    assert quick.get("FocalSpots") == [0.6, 1.2]
+    assert quick.get("PatientSex") is None
 
 
 @pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda uid: uid.name)
@@ -105,6 +135,20 @@ def test_element_longer_than_the_file_is_left_to_pydicom(content):
         assert both(plain[: at + 6] + length + plain[at + 8 :]) == (None, None)
 
 
+@pytest.mark.parametrize("syntax", [ExplicitVRLittleEndian, ImplicitVRLittleEndian], ids=lambda uid: uid.name)
+@pytest.mark.parametrize("keyword", ["ProcedureCodeSequence", "ReferencedImageSequence"])
+def test_undefined_length_of_what_is_no_sequence_is_left_to_pydicom(content, syntax, keyword):
+    """pydicom looks for the end of such a value in another way than through its items."""
+    plain = content(syntax)
+    tag = struct.pack("<HH", *divmod(tag_for_keyword(keyword), 2**16))
+    at = plain.index(tag)
+    assert both(plain)[0] is not None
+    changed = plain[: at + 2] + b"\x00\x10" + plain[at + 4 :]  # Network ID, a short text
+    if syntax == ExplicitVRLittleEndian:
+        changed = plain[: at + 4] + b"UT" + plain[at + 6 :]
+    assert both(changed) == (None, None)
+
+
 def test_keyword_that_is_not_kept_is_a_mistake_of_the_program(content):
     quick, _ = both(content())
     with pytest.raises(LookupError, match="PatientName"):
@@ -126,23 +170,25 @@ def test_changed_bytes_never_make_it_differ_from_pydicom(content, changes, impli
     whole = bytearray(content(ImplicitVRLittleEndian if implicit else ExplicitVRLittleEndian))
     for place, value in changes:
         whole[132 + place % (len(whole) - 132 - 70)] = value
-    quick, slow = both(bytes(whole))
-    if quick is not None:
-        require_equal(quick, slow)
+    for asked_for in (INGEST, ACQUISITION):
+        quick, slow = both(bytes(whole), asked_for)
+        if quick is not None:
+            require_equal(quick, slow, asked_for)
 
 
 @pytest.mark.shared
 def test_real_files_are_read_as_pydicom_reads_them(shared_folder):
-    compared = 0
+    compared = Counter()
     for path in sorted((shared_folder / "dicom").rglob("*")):
         if path.is_file():
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
-                quick, slow = both(path.read_bytes())
-            if quick is not None:
-                require_equal(quick, slow)
-                compared += 1
-    assert compared > 30
+                found = {asked_for: both(path.read_bytes(), asked_for) for asked_for in (INGEST, ACQUISITION)}
+            for asked_for, (quick, slow) in found.items():
+                if quick is not None:
+                    require_equal(quick, slow, asked_for)
+                    compared[asked_for] += 1
+    assert min(compared[INGEST], compared[ACQUISITION]) > 30
 
 
 def test_facts_do_not_depend_on_the_parser(tmp_path, slices, write_all, monkeypatch):

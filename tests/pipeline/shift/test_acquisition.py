@@ -3,6 +3,7 @@ from pathlib import Path
 import pydicom
 import pytest
 
+from pipeline.ingest import dicom_file
 from pipeline.ingest.scan_folder import scan_sources
 from pipeline.shift.acquisition import age_band, columns, header_values, without_rare
 
@@ -72,6 +73,14 @@ def test_a_value_that_cannot_be_read_is_missing(radiograph):
     raw[at : at + 2] = b"x?"
     file.write_bytes(raw)
     assert header_values(ref)["KVP (kV)"] is None
+
+
+def test_what_is_told_does_not_depend_on_the_parser(samples, monkeypatch):
+    refs = [ref for ref in scan_sources([samples / "radiographs", samples / "incoming"]) if ref.status == "ok"]
+    quick = [header_values(ref) for ref in refs]
+    monkeypatch.setattr(dicom_file, "PLAIN_STARTS", ())
+    assert [header_values(ref) for ref in refs] == quick
+    assert any("Manufacturer" in values for values in quick)
 
 
 def test_a_file_that_is_gone_gives_what_the_reference_knows(radiograph, tmp_path):
