@@ -1,6 +1,7 @@
 """What each command does: check its arguments, run its flow, tell the result."""
 
 import argparse
+import contextlib
 import json
 import sys
 from collections.abc import Callable, Mapping
@@ -230,23 +231,27 @@ def _dry_score(options: argparse.Namespace) -> dict[str, Any]:
 
 
 def _keep(request: Request) -> None:
-    """Write scores.csv with what was done before an interruption."""
+    """Write scores.csv with what was done before an interruption, unless another run has begun meanwhile."""
+    from pipeline.errors import BusyError
     from pipeline.registry.approved import chosen_bundle
-    from pipeline.score.folder import PLAN, finish
+    from pipeline.score.folder import PLAN, finish, sole_run
     from pipeline.score.place import parse_share
     from pipeline.watch import Watch
 
-    run_folder = Path(request.run)
-    if (run_folder / PLAN).exists():
+    run_folder, out = Path(request.run), Path(request.out)
+    share = parse_share(request.options["shard"]) if request.options["shard"] else None
+    if not (run_folder / PLAN).exists():
+        return
+    with contextlib.suppress(BusyError), sole_run(request.space, out, share):
         finish(
             run_folder,
             request.space,
             chosen_bundle(request.bundle, run_folder),
-            Path(request.out),
+            out,
             device=request.options["device"],
             heatmaps=False,
             watch=Watch(),
-            share=parse_share(request.options["shard"]) if request.options["shard"] else None,
+            share=share,
         )
 
 

@@ -16,7 +16,7 @@ from flows.pull_recent import fetch_recent
 from flows.request import Request, read_request
 from flows.retry import retried_task
 from flows.score import find_task, finish_task, run_lock, score_shards
-from flows.seal import SealedError, sealed
+from flows.seal import SealedError, failure_logged, log_failure, sealed
 from pipeline.config import make_config
 from pipeline.diary.close import Scored, add_labels, close_night, scored, write_page
 from pipeline.diary.record import Diary
@@ -94,16 +94,20 @@ diary_task = task(name="drift-diary", cache_policy=NO_CACHE)(sealed(run_diary))
 def nightly_flow(request: str) -> Any:
     """Score what arrived and write the night into the drift diary; a run that finds nothing new ends at once.
 
+    It fails where nothing is new and the pull that should have brought it failed.
+
     Args:
         request: Path of the request file inside the workspace.
     """
     asked = sealed(read_request)(request)
-    with sealed(run_lock)(request):
+    with failure_logged(request), sealed(run_lock)(request):
         night = sealed(night_of)(asked, runtime.flow_run.scheduled_start_time)
-        pull = _pulled(request, night) if asked.options.get("pull") else {}
+        pull, failed = _pulled(request, night) if asked.options.get("pull") else ({}, None)
         shards = find_task(request)
         new: dict[str, Any] = new_task(request, night)
         if not new["new"]:
+            if failed is not None:  # no row would tell of it
+                raise failed
             told = f"nothing new since {new['since'] or 'the beginning'}"
             return Completed(message=told, data={"told": told, "diary": new["diary"], "counts": {}, "proposals": []})
         score_shards(request, shards)
@@ -113,13 +117,14 @@ def nightly_flow(request: str) -> Any:
     return {"scores": result["scores"], "notice": result["notice"], "told": "", "pull": pull, "counts": {}, **row}
 
 
-def _pulled(request: str, night: str) -> dict[str, Any]:
+def _pulled(request: str, night: str) -> tuple[dict[str, Any], SealedError | None]:
     """What was fetched; where the PACS cannot be reached, why, and the night goes on with what is there."""
     try:
         found: dict[str, Any] = pull_task(request, night)
     except SealedError as error:
-        return {"reason": error.kind}
-    return found
+        sealed(log_failure)(request, error, "the pull failed")
+        return {"reason": error.kind}, error
+    return found, None
 
 
 def _publish(request: str, asked: Request, row: dict[str, Any]) -> None:

@@ -17,10 +17,11 @@ def nightly_request(options: argparse.Namespace, request: Request) -> Request:
 
     Raises:
         SourceError: If labels are named that are not there.
-        ConfigError: If the night is no date, or the pull's query makes no sense.
+        ConfigError: If the night is no date, or the pull's address or query makes no sense.
     """
     from flows.pull_recent import recent
     from pipeline.diary.night import iso_date
+    from pipeline.pacs.sources import check_address
 
     if options.labels is not None and not options.labels.is_file():
         raise SourceError(f"{options.labels}: no such file")
@@ -31,6 +32,10 @@ def nightly_request(options: argparse.Namespace, request: Request) -> Request:
     if options.pull:
         if not options.folder.is_dir():
             raise SourceError(f"{options.folder}: --pull needs a folder to fetch into")
+        try:
+            check_address(options.pull)
+        except ConfigError as error:
+            raise ConfigError(str(error).replace("--from:", "--pull:")) from None
         recent(night or date.today().isoformat(), options.pull_days, options.pull_modality)
         pull = {"url": options.pull, "days": options.pull_days, "modality": options.pull_modality, "aet": options.aet}
     more = {

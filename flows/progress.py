@@ -23,14 +23,18 @@ def make_watch(quiet: bool = False, *, run: Path | None = None) -> Watch:
     bar = _bar if sys.stderr.isatty() else _lines
     if run is None:
         return Watch(note=_note, bar=bar)
-    log = run / "log.txt"
 
     def note(text: str) -> None:
         _note(text)
-        with log.open("a", encoding="utf-8") as file:
-            file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
+        log_line(run, text)
 
     return Watch(note=note, bar=bar)
+
+
+def log_line(run: Path, text: str) -> None:
+    """Add a line with its time to the `log.txt` of a run's folder."""
+    with (run / "log.txt").open("a", encoding="utf-8") as file:
+        file.write(f"{time.strftime('%Y-%m-%dT%H:%M:%SZ', time.gmtime())} {text}\n")
 
 
 def _note(text: str) -> None:

@@ -12,7 +12,7 @@ from flows.dask_cluster import score_on_cluster
 from flows.progress import make_watch
 from flows.request import Request, read_request
 from flows.retry import SHARD_DELAYS, retried_task
-from flows.seal import sealed
+from flows.seal import failure_logged, sealed
 from flows.work_pool import score_on_pool
 from pipeline.registry.approved import choose_bundle, chosen_bundle
 from pipeline.score.folder import finish, plan_scores, score_shard, sole_run, write_plan
@@ -113,7 +113,7 @@ def score_flow(request: str) -> dict[str, Any]:
     Args:
         request: Path of the request file inside the workspace.
     """
-    with sealed(run_lock)(request):
+    with failure_logged(request), sealed(run_lock)(request):
         score_shards(request, find_task(request))
         result: dict[str, Any] = finish_task(request)
     publish_counts("scanshift-score", "Rows of scores.csv", result["counts"])

@@ -1,8 +1,15 @@
 """What Prefect's database may know of a failure: its kind, never its words, which can hold a path."""
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import ParamSpec, TypeVar
+
+from flows.progress import log_line
+from flows.request import read_request
+from models.errors import ModelError
+from pipeline.errors import PipelineError
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -39,3 +46,20 @@ def sealed(function: Callable[P, R]) -> Callable[P, R]:
             raise SealedError(type(error).__name__, error) from None
 
     return call
+
+
+@contextlib.contextmanager
+def failure_logged(request: str) -> Iterator[None]:
+    """Write into the `log.txt` of a request's run why it failed, since Prefect learns the kind of an error alone."""
+    try:
+        yield
+    except SealedError as error:
+        sealed(log_failure)(request, error)
+        raise
+
+
+def log_failure(request: str, error: SealedError, what: str = "failed") -> None:
+    """Write one failure into the log: our own errors in words; of others, whose words may hold anything, the class."""
+    cause = error.cause
+    words = str(cause) if isinstance(cause, (PipelineError, ModelError)) else error.kind
+    log_line(Path(read_request(request).run), f"{what}: {words}")

@@ -1,5 +1,6 @@
 """Closing a night: from what was scored to one row of the diary and its page."""
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -78,6 +79,8 @@ def shift_folder(out: Path, night: str) -> Path:
 def close_night(found: Scored, asked: str, *, pull: Mapping[str, Any] | None = None) -> Row | None:
     """Compare the night with the reference and write its row, in place of an earlier one of the same night.
 
+    What the earlier one counted and the folder no longer holds stays in the row, by its outcomes in the ledger.
+
     The row is the last thing written: a run that was killed before left none, and the next one closes the night.
 
     Returns:
@@ -89,10 +92,13 @@ def close_night(found: Scored, asked: str, *, pull: Mapping[str, Any] | None = N
     night, diary = found.night(asked), found.diary
     settled = outcomes_of(night.refs, found.done)
     before = next((row for row in diary.rows() if row.key == (night.date, found.bundle.digest)), None)
-    if not settled or (before is not None and diary.names(before) >= settled.keys()):
+    names = diary.names(before) if before is not None else frozenset[str]()
+    if not settled or names >= settled.keys():
         return None
+    gone = _gone(before, names, settled, found.done) if before is not None else []
     waiting = sum(name_of(ref) not in settled for ref in night.refs)
-    row = counted(night.date, found.bundle.digest, list(settled.values()), waiting, found.record)
+    here = [(ref.patient, outcome) for ref, outcome in settled.values()]
+    row = counted(night.date, found.bundle.digest, [*here, *(("", one) for one in gone)], waiting, found.record)
     look = 1 + max((one.look for one in diary.rows() if one.bundle == found.bundle.digest), default=0)
     checked = check_night(
         found.bundle,
@@ -104,16 +110,39 @@ def close_night(found: Scored, asked: str, *, pull: Mapping[str, Any] | None = N
     )
     row = replace(_with_test(row, checked, look, before), pull=dict(pull or {}))
     row = replace(row, proposals=proposals(row))
-    diary.put(row, settled)
+    diary.put(row, names | settled.keys())
     return row
 
 
+def _gone(
+    before: Row,
+    names: frozenset[str],
+    settled: Mapping[str, tuple[SeriesRef, Outcome]],
+    done: Mapping[str, Outcome],
+) -> list[Outcome]:
+    """Outcomes of what an earlier row of the night counted and the folder no longer holds.
+
+    The ledger has those of scans; of files that were refused or ignored, as many as the row counted.
+    """
+    by_name = {name_of_key(key): outcome for key, outcome in done.items()}
+    gone = [by_name[name] for name in sorted(names - settled.keys()) if name in by_name]
+    rest = Counter(before.counts)
+    rest.subtract(str(one.status) for one in gone)
+    rest.subtract(str(settled[name][1].status) for name in names & settled.keys())
+    return [*gone, *(Outcome(status) for status in ("refused", "ignored") for _ in range(rest[status]))]
+
+
 def _with_test(row: Row, checked: Checked, look: int, before: Row | None) -> Row:
-    """The row with its test; an earlier look at the same night has spent its own alpha, and its alarm stays."""
+    """The row with its test; an earlier look at the same night has spent its own alpha, and its alarm stays.
+
+    It stands as a whole where what is there by now is too little for another one.
+    """
     shares = {**row.shares, "abnormal": {**row.shares["abnormal"], "expected": checked.expected.get("value")}}
     row = replace(row, shift=checked.shift, shares=shares)
     alarm = before is not None and before.alarm
     p = checked.shift.get("p")
+    if p is None and before is not None and before.p is not None:
+        return replace(row, shift=before.shift, look=before.look, alpha=before.alpha, p=before.p, alarm=alarm)
     if p is None:
         return replace(row, look=before.look if before else 0, alarm=alarm)
     alpha = alpha_of(look)
@@ -122,6 +151,8 @@ def _with_test(row: Row, checked: Checked, look: int, before: Row | None) -> Row
 
 def add_labels(found: Scored, path: Path) -> int:
     """Measure the calibration of every night of the bundle whose scans have labels by now.
+
+    Figures of more scans stand where fewer are there by now, as when scans were moved away.
 
     Returns:
         Number of nights whose figures changed; a labels.csv that cannot be used is told, and changes nothing.
@@ -140,7 +171,7 @@ def add_labels(found: Scored, path: Path) -> int:
         own = {keys[name] for name in found.diary.names(row) & keys.keys()}
         told = of_names(labels, {key: found.done[key] for key in own if key in found.done})
         figures = calibration(told, found.record) if told else row.calibration
-        if figures != row.calibration:
+        if figures != row.calibration and figures["scans"] >= row.calibration.get("scans", 0):
             found.diary.put(replace(row, calibration=figures))
             changed += 1
     return changed

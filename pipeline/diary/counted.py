@@ -9,14 +9,13 @@ import numpy as np
 from pipeline.diary.record import Row
 from pipeline.evaluate.proportions import effective_trials, wilson_limits
 from pipeline.model_record import ModelRecord
-from pipeline.scan import SeriesRef
 from pipeline.score.outcome import Outcome
 from pipeline.score.table import predicted_class
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 FEWEST = 5
 
-Settled = Sequence[tuple[SeriesRef, Outcome]]
+Settled = Sequence[tuple[str, Outcome]]
 
 
 def counted(night: str, digest: str, settled: Settled, unsettled: int, record: ModelRecord) -> Row:
@@ -25,14 +24,14 @@ def counted(night: str, digest: str, settled: Settled, unsettled: int, record: M
     Args:
         night: Its date.
         digest: Of the bundle.
-        settled: Series of the night with their outcomes.
+        settled: Patient and outcome of each series of the night; an empty patient is like no other.
         unsettled: How many failed or still wait.
         record: Of the bundle.
     """
     counts = Counter(outcome.status for _, outcome in settled)
     counts["failed"] += unsettled
-    scored = [(ref, outcome) for ref, outcome in settled if outcome.status == "scored"]
-    judged = [(ref, outcome) for ref, outcome in settled if outcome.status != "ignored"]
+    scored = [(patient, outcome) for patient, outcome in settled if outcome.status == "scored"]
+    judged = [(patient, outcome) for patient, outcome in settled if outcome.status != "ignored"]
     return Row(
         night=night,
         bundle=digest,
@@ -61,7 +60,7 @@ def share(found: Sequence[bool], of: Settled) -> dict[str, Any]:
     if not found:
         return {"value": None, "low": None, "high": None, "of": 0}
     numbers: dict[str, int] = {}
-    patient = [numbers.setdefault(ref.patient or f"\0{n}", len(numbers)) for n, (ref, _) in enumerate(of)]
+    patient = [numbers.setdefault(name or f"\0{n}", len(numbers)) for n, (name, _) in enumerate(of)]
     flags = np.array(found, dtype=np.bool_)
     value = float(flags.mean())
     low, high = wilson_limits(value, effective_trials(flags, np.array(patient, dtype=np.intp)))

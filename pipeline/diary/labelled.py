@@ -23,12 +23,18 @@ Labelled = Sequence[tuple[tuple[str, ...], Outcome]]
 
 
 def labels_by_key(path: Path, record: ModelRecord, workspace: Workspace, watch: Watch) -> dict[str, tuple[str, ...]]:
-    """Content key to labels of every labelled, readable row of a labels.csv.
+    """Content key to labels of every labelled, readable row of a labels.csv; files that are gone are left out.
 
     Raises:
         LabelsError, SourceError: If it cannot be used.
     """
-    rows = read_labels(path, label_column=record.config.label_column, task=record.task)
+    rows = read_labels(path, label_column=record.config.label_column, task=record.task, files_needed=False)
+    there = [row for row in rows if not row.path or Path(row.path).exists()]
+    if gone := len(rows) - len(there):
+        watch.note(f"labels: {gone} of {len(rows)} lines name files that are not there (any more)")
+    if not there:
+        return {}
+    rows = there
     joined = join_series(path, rows, find_series(rows, workspace, watch))
     return {ref.key: row.labels for row, ref in joined if ref.status == "ok" and row.labels}
 

@@ -5,7 +5,8 @@ from pipeline.diary.record import Row
 KINDS = {
     "prevalence": (
         "The mix of classes has changed. Recalibrate: bring labels of new scans and run `scanshift adapt LABELS.csv "
-        "-w WS --bundle NEW --set weights=BUNDLE`, or choose another policy with `scanshift models set-policy`."
+        "-w WS --bundle NEW --set weights=BUNDLE`, or choose another policy with "
+        "`scanshift models set-policy BUNDLE NEW --policy TEXT`."
     ),
     "covariate": (
         "Scans look different. Adapt anew: `scanshift adapt LABELS.csv -w WS --bundle NEW --set strategy=auto "
@@ -13,7 +14,10 @@ KINDS = {
     ),
     "both": "Scans look different and their mix has changed. Bring labelled new scans before adapting anew.",
 }
-THEN = "Measure it with `scanshift validate NEW LABELS.csv`, and let a person approve it: `scanshift models promote`."
+THEN = (
+    "Measure it with `scanshift validate NEW LABELS.csv -w WS -o OUT`, and let a person approve it: "
+    "`scanshift models promote NEW -w WS --by NAME`."
+)
 LOOK_CLOSER = "Look closer: `scanshift shift BUNDLE INCOMING -o OUT`, and the page of the night."
 NAMED = 5
 
@@ -37,6 +41,8 @@ def proposals(row: Row) -> tuple[str, ...]:
         lines.append(f"{row.counts['failed']} series could not be read just now; the next night tries them again.")
     if row.pull.get("reason"):
         lines.append(f"The pull from the PACS failed ({row.pull['reason']}); what lay there was scored.")
+    elif left := sum(row.pull.get(name, 0) for name in ("failed", "incomplete")):
+        lines.append(f"{left} series came from the PACS in part or not at all; the next night asks for them again.")
     return tuple(lines)
 
 

@@ -7,7 +7,7 @@ the first thing that is otherwise it gives up (`NotPlainError`), so it never has
 
 import struct
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -41,18 +41,30 @@ class Elements:
     """Elements that a header is asked for. Where one is a sequence and is there, the header is not plain.
 
     Attributes:
-        keywords: Of all.
-        tags: Each with its keyword, of those that are read.
+        tags: Each with its keyword.
+        keywords: The same without tags.
     """
 
-    keywords: frozenset[str]
     tags: Mapping[int, str]
+    keywords: frozenset[str] = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "keywords", frozenset(self.tags.values()))
 
 
 def elements(keywords: Iterable[str]) -> Elements:
-    """Those of some keywords, and the two by which a header is found to be plain."""
-    names = frozenset({*keywords, "PhotometricInterpretation", "NumberOfFrames"})
-    return Elements(names, {tag_for_keyword(name) or 0: name for name in sorted(names)})
+    """Those of some keywords, and the two by which a header is found to be plain.
+
+    Raises:
+        LookupError: If DICOM has no such keyword.
+    """
+    tags: dict[int, str] = {}
+    for name in sorted({*keywords, "PhotometricInterpretation", "NumberOfFrames"}):
+        tag = tag_for_keyword(name)
+        if tag is None:
+            raise LookupError(f"{name}: no keyword of DICOM")
+        tags[tag] = name
+    return Elements(tags)
 
 
 INGEST = elements(

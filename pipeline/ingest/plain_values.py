@@ -32,6 +32,8 @@ def plain_value(vr: bytes, raw: bytes) -> Any:
         return None
     if vr in NUMBERS:
         return _numbers(raw, NUMBERS[vr])
+    if vr == b"PN" and b"=" in raw:  # several ways to write a name
+        raise NotPlainError
     if vr in TEXT_VRS:
         return _one_or_list([_word(part) for part in plain_text(raw).split("\\")])
     if vr == b"DS":

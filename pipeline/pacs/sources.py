@@ -14,6 +14,7 @@ from pipeline.pacs.network import quiet_network
 from pipeline.pacs.peers import parse_peer
 from pipeline.pacs.query import Source
 from pipeline.pacs.store import IncomingStore
+from pipeline.pacs.web_access import make_client
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +34,18 @@ class Access:
     address: Address
     destination: str
     limits: Limits
+
+
+def check_address(url: str) -> None:
+    """Check the address of a PACS without reaching for it.
+
+    Raises:
+        ConfigError: If it cannot be used.
+    """
+    if url.startswith("dicom:"):
+        parse_node(url)
+    else:
+        make_client(url).close()
 
 
 @contextmanager

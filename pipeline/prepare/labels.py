@@ -45,8 +45,16 @@ class LabelRow:
         return dict(self.columns).get(name, "")
 
 
-def read_labels(path: Path, *, label_column: str = "label", task: Task = "multiclass") -> list[LabelRow]:
+def read_labels(
+    path: Path, *, label_column: str = "label", task: Task = "multiclass", files_needed: bool = True
+) -> list[LabelRow]:
     """Read labels.csv: UTF-8 (with or without BOM), UTF-16 or Windows-1252; comma, semicolon or tab.
+
+    Args:
+        path: The file.
+        label_column: Where labels stand, if not in `label`.
+        task: More than one label a row is for `multilabel`.
+        files_needed: Whether a file that a row names has to be there.
 
     Raises:
         SourceError: If the file is missing or unreadable.
@@ -60,7 +68,7 @@ def read_labels(path: Path, *, label_column: str = "label", task: Task = "multic
     parsed = [_row(path.parent, line, row, label_column, task) for line, row in rows]
     if not parsed:
         raise LabelsError(f"{path}: no rows below the header")
-    _check_rows(path, parsed)
+    _check_rows(path, parsed, files_needed=files_needed)
     return parsed
 
 
@@ -139,14 +147,14 @@ def _row(folder: Path, line: int, cells: dict[str, str], label_column: str, task
     )
 
 
-def _check_rows(path: Path, rows: Sequence[LabelRow]) -> None:
+def _check_rows(path: Path, rows: Sequence[LabelRow], *, files_needed: bool) -> None:
     seen: dict[str, int] = {}
     for row in rows:
         key = row.path or row.series_uid
         if key in seen:
             raise LabelsError(f"{path}: lines {seen[key]} and {row.line} name the same series")
         seen[key] = row.line
-    missing = [row.line for row in rows if row.path and not Path(row.path).exists()]
+    missing = [row.line for row in rows if files_needed and row.path and not Path(row.path).exists()]
     if missing:
         shown = ", ".join(map(str, missing[:SHOWN])) + (", ..." if len(missing) > SHOWN else "")
         word = "names a file that is" if len(missing) == 1 else f"({len(missing)} of them) name files that are"

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 
 from models.bundle import Bundle
-from pipeline.errors import PipelineError, RegistryError
+from pipeline.errors import RegistryError
 from pipeline.registry.place import claimed_digest, open_registered, opened, slot_name
 from pipeline.registry.slot import PREFIX, is_slot
 from pipeline.watch import Watch
@@ -39,18 +39,14 @@ def choose_bundle(workspace: Workspace, bundle: str, run: Path, watch: Watch) ->
         workspace: Whose registry.
         bundle: A folder, or `approved:` and a slot, which is looked up now.
         run: Folder of the run, where the choice is kept.
-        watch: Where it is told why a run by schedule, which nobody watches, has no bundle.
+        watch: Where it is told which one was chosen.
 
     Raises:
         RegistryError, CatalogError: As `approved_bundle`.
     """
     if not is_slot(bundle):
         return Path(bundle)
-    try:
-        found = approved_bundle(workspace, bundle.removeprefix(PREFIX))
-    except PipelineError as error:
-        watch.note(f"nothing is scored: {error}")
-        raise
+    found = approved_bundle(workspace, bundle.removeprefix(PREFIX))
     watch.note(f"{bundle} is {found.digest[:12]}")
     with whole_file(run / CHOICE, private=True) as file:
         json.dump({"folder": str(found.folder), "digest": found.digest}, file)

@@ -116,9 +116,14 @@ def plan_scores(
 def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
     """Write the plan, and the series to score as shards of 512, into a run's folder (mode 0600).
 
+    Marks beside the shards of an earlier plan in the same folder, as `serve` has one for all nights, are removed:
+    nothing of the new shards stands before the ledger's end of now.
+
     Returns:
         The shards' paths; tasks get these, not scans.
     """
+    for mark in run.glob("shard-*.began*"):
+        mark.unlink()
     write_refs(run / PLAN, plan.refs, run_series=0, arriving=plan.arriving, listing=plan.listing)
     paths: list[Path] = []
     for n in range(0, len(plan.todo), SHARD_SERIES):

@@ -1,22 +1,29 @@
 """A night as the flow takes its steps, without Prefect; the slow test runs it on Prefect's embedded server."""
 
 import argparse
+import contextlib
 import csv
 import json
+import re
+import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
-from flows import nightly, nightly_command
+from flows import nightly, nightly_command, pull_recent
+from flows.cli import build_parser
 from flows.commands import score_request
 from flows.nightly_words import drift_chart
-from flows.pull_recent import recent
+from flows.pull_recent import fetch_recent, recent
 from flows.request import Request
 from flows.score import run_find, run_finish, run_shard
-from flows.seal import SealedError
+from flows.seal import SealedError, failure_logged, sealed
+from pipeline.diary import proposals
 from pipeline.diary.record import Diary, Row
-from pipeline.errors import ConfigError, SourceError
+from pipeline.errors import ConfigError, PacsError, SourceError
+from pipeline.pacs.query import FoundSeries
+from pipeline.watch import Watch
 
 
 def asked(folder, bundle, out, **more):
@@ -82,6 +89,8 @@ def test_a_night_is_the_date_of_its_schedule_where_it_is_scheduled(scheduled, zo
         ({"labels": Path("gone.csv")}, SourceError, "no such file"),
         ({"night": "tonight"}, ConfigError, "a date such as"),
         ({"report_url": "file:///x"}, ConfigError, "http"),
+        ({"pull": "ftp://pacs/x"}, ConfigError, "--pull: https"),
+        ({"pull": "https://me:secret@pacs/x"}, ConfigError, "--pull: no name and password"),
     ],
 )
 def test_what_makes_no_sense_is_refused_before_work(incoming, radiograph_bundle, tmp_path, more, error, words):
@@ -93,12 +102,121 @@ def test_a_pull_asks_for_the_nights_date_and_the_days_before():
     assert recent("2026-03-01", 1, "CR").dates == "20260228-20260301"
 
 
-def test_a_pacs_that_cannot_be_reached_is_told_by_its_kind_alone(incoming, radiograph_bundle, tmp_path, monkeypatch):
+@pytest.mark.parametrize(
+    ("last", "since"),
+    [
+        ("2026-02-28", "20260227"),  # yesterday, and the days that it asked for
+        ("2026-02-20", "20260219"),
+        ("2026-03-01", "20260228"),
+        ("2026-03-07", "20260228"),  # a late run of an earlier date
+        ("2025-01-01", "20260129"),  # a month at most
+    ],
+)
+def test_a_pull_goes_back_to_the_last_whole_one(last, since):
+    assert recent("2026-03-01", 1, "", last).dates == f"{since}-20260301"
+
+
+class Pacs:
+    """A source that notes what it is asked for."""
+
+    def __init__(self):
+        self.asked, self.found, self.down = [], [], False
+
+    def find(self, query):
+        if self.down:
+            raise PacsError("the PACS does not answer", again=False)
+        self.asked.append(query.dates)
+        return self.found
+
+    def fetch(self, series, objects):
+        raise PacsError("refused", again=False)
+
+
+@pytest.fixture
+def pacs(monkeypatch):
+    source = Pacs()
+    monkeypatch.setattr(pull_recent, "open_source", lambda *_, **__: contextlib.nullcontext(source))
+    return source
+
+
+def test_nights_that_fetched_less_than_all_are_made_up(pacs, tmp_path):
+    def night(date, url="https://pacs/dicom-web"):
+        pull = {"url": url, "days": 1, "modality": "CR", "aet": "SCANSHIFT"}
+        return fetch_recent(pull, tmp_path / "incoming", date, Watch())
+
+    assert night("2026-03-01") == {"missing": 0}
+    pacs.down = True
+    with pytest.raises(PacsError):
+        night("2026-03-02")
+    pacs.down, pacs.found = False, [FoundSeries("1.2", "1.2.3", images=4)]
+    with pytest.raises(PacsError, match="nothing could be fetched"):
+        night("2026-03-05")
+    pacs.found = []
+    night("2026-03-06")
+    night("2026-03-07")
+    night("2026-03-07", url="https://another/dicom-web")
+    assert pacs.asked == [
+        "20260228-20260301",
+        "20260228-20260305",
+        "20260228-20260306",
+        "20260305-20260307",
+        "20260306-20260307",
+    ]
+    kept = (tmp_path / "incoming" / ".scanshift" / "nights_pulled.json").read_text()
+    assert "pacs" not in kept
+    assert kept.count("2026-03-07") == 2
+
+
+def test_a_pacs_that_cannot_be_reached_is_told_by_its_kind_and_in_the_log(
+    incoming, radiograph_bundle, tmp_path, monkeypatch
+):
     def unreachable(*_):
-        raise SealedError("PacsError")
+        raise SealedError("PacsError", PacsError("the PACS does not answer"))
+
+    request = asked(incoming, radiograph_bundle, tmp_path / "out", pull="dicom://PACS@127.0.0.1:1")
+    monkeypatch.setattr(nightly, "pull_task", unreachable)
+    told, failed = nightly._pulled(request.save(), "2026-01-01")
+    assert told == {"reason": "PacsError"}
+    assert str(failed) == "PacsError"
+    assert "the pull failed: the PACS does not answer" in (Path(request.run) / "log.txt").read_text()
+
+
+def test_a_night_whose_pull_failed_and_that_finds_nothing_else_has_failed(
+    incoming, radiograph_bundle, tmp_path, monkeypatch, one_thread
+):
+    request = asked(incoming, radiograph_bundle, tmp_path / "out", pull="dicom://PACS@127.0.0.1:1")
+    assert one_night(request)
+
+    def unreachable(*_):
+        raise SealedError("PacsError", PacsError("the PACS does not answer"))
 
     monkeypatch.setattr(nightly, "pull_task", unreachable)
-    assert nightly._pulled("request.json", "2026-01-01") == {"reason": "PacsError"}
+    monkeypatch.setattr(nightly, "find_task", sealed(run_find))
+    monkeypatch.setattr(nightly, "new_task", sealed(nightly.run_new))
+    with pytest.raises(SealedError, match="PacsError"):
+        nightly.nightly_flow.fn(request.save())
+    assert "failed: the PACS does not answer" in (Path(request.run) / "log.txt").read_text()
+    monkeypatch.setattr(nightly, "pull_task", lambda *_: {"missing": 0})
+    assert nightly.nightly_flow.fn(request.save()).message == "nothing new since 2026-01-01"
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [(SourceError("the share is gone"), "the share is gone"), (ValueError("/p/Mueller"), "ValueError")],
+)
+def test_why_a_run_failed_stands_in_its_log(tmp_path, error, words):
+    path = Request("nightly", str(tmp_path), str(tmp_path)).save()
+    with pytest.raises(SealedError), failure_logged(path):
+        sealed(lambda: (_ for _ in ()).throw(error))()
+    text = (tmp_path / "log.txt").read_text()
+    assert text.endswith(f" failed: {words}\n")
+    assert "Mueller" not in text
+
+
+def test_what_is_proposed_can_be_typed():
+    for text in (*proposals.KINDS.values(), proposals.THEN, proposals.LOOK_CLOSER):
+        for command in re.findall(r"`scanshift ([^`]*)`", text):
+            assert build_parser().parse_args(shlex.split(command))
 
 
 def test_the_chart_for_the_ui_holds_dates_counts_and_figures():

@@ -146,6 +146,42 @@ def test_a_year_in_short(place, watched, one_thread, monkeypatch):
         assert "2.25." not in text
 
 
+def test_scans_that_were_moved_away_stay_in_their_nights_row(place, watched, one_thread):
+    incoming, space, _ = place
+    radiographs(incoming / "first", 0)
+    (incoming / "first" / "notes.txt").write_text("not a scan")
+    row = close_night(score(place, watched), "2026-01-01")
+    assert row.p is not None
+    (incoming / "first").rename(space.root / "archive")
+    radiographs(incoming / "second", 100)
+    for path in sorted((incoming / "second").iterdir())[5:]:
+        path.unlink()
+    again = close_night(score(place, watched), "2026-01-01")
+    assert again.counts == {"ignored": 1, "scored": N + 5}
+    assert sum(again.decisions.values()) == again.shares["abnormal"]["of"] == N + 5
+    assert (again.look, again.p, again.alpha, again.shift) == (row.look, row.p, row.alpha, row.shift)
+    assert close_night(score(place, watched), "2026-01-01") is None
+    (space.root / "archive").rename(incoming / "back")  # nothing new comes back
+    assert close_night(score(place, watched), "2026-01-02") is None
+
+
+def test_labels_go_on_when_some_of_their_files_are_gone(place, watched, one_thread):
+    incoming, _, out = place
+    radiographs(incoming, 0)
+    found = score(place, watched)
+    close_night(found, "2026-01-01")
+    labels, names = incoming.parent / "labels.csv", [f"{n:05d}.dcm" for n in range(40)]
+    lines = [f"incoming/{name},{('normal', 'opacity')[n % 2]}" for n, name in enumerate(names)]
+    labels.write_text("\n".join(["path,label", "incoming/gone.dcm,normal", *lines]) + "\n")
+    assert add_labels(found, labels) == 1
+    (row,) = Diary(out).rows()
+    assert row.calibration["scans"] == 40
+    for name in names[:15]:
+        (incoming / name).unlink()
+    assert add_labels(found, labels) == 0  # 25 are left, and say less than the 40 did
+    assert Diary(out).rows() == [row]
+
+
 def test_labels_that_cannot_be_used_are_told_and_change_nothing(place, watched, one_thread):
     incoming, _, out = place
     radiographs(incoming, 0)

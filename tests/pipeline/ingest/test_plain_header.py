@@ -16,7 +16,7 @@ from pydicom.sequence import Sequence
 from pydicom.uid import ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
 from pipeline.ingest.frames import FrameHeader, frame_facts
-from pipeline.ingest.plain_header import INGEST, plain_header
+from pipeline.ingest.plain_header import INGEST, elements, plain_header
 from pipeline.ingest.plain_values import NotPlainError
 from pipeline.ingest.silence import quiet
 from pipeline.shift.acquisition import ASKED_FOR as ACQUISITION
@@ -147,6 +147,16 @@ def test_undefined_length_of_what_is_no_sequence_is_left_to_pydicom(content, syn
     if syntax == ExplicitVRLittleEndian:
         changed = plain[: at + 4] + b"UT" + plain[at + 6 :]
     assert both(changed) == (None, None)
+
+
+def test_a_name_in_several_writings_is_left_to_pydicom(content):
+    assert both(content(PatientName="A^B"), ACQUISITION)[0].get("PatientName") == "A^B"
+    assert both(content(PatientName="A^B=C"), ACQUISITION) == (None, None)
+
+
+def test_a_keyword_that_dicom_does_not_have_is_a_mistake_of_the_program():
+    with pytest.raises(LookupError, match="KVp"):
+        elements(["KVp"])
 
 
 def test_keyword_that_is_not_kept_is_a_mistake_of_the_program(content):
