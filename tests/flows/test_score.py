@@ -13,6 +13,8 @@ import subprocess
 import sys
 import time
 from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -179,34 +181,65 @@ def test_a_second_run_and_one_beside_it(site, terminal, tmp_path):
     assert (site.root / "scores" / "scores.csv").read_bytes() == before
 
 
-@pytest.mark.slow
-def test_ctrl_c_keeps_what_was_done(terminal, end_group, samples, new_bundle, tmp_path):
+@dataclass
+class Broken:
+    """A command that scores 24 volumes, and is sent a signal once the first chunk is in the ledger."""
+
+    arguments: list
+    out: Path
+    undisturbed: bytes
+    process: subprocess.Popen
+
+    def send(self, number, *, group):
+        end = time.monotonic() + 200
+        ledger = self.out / ".scanshift" / "ledger.jsonl"
+        while not ledger.exists() and self.process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        (os.killpg if group else os.kill)(self.process.pid, number)
+        return self.process.communicate(timeout=300)[1]
+
+
+@pytest.fixture
+def broken(terminal, end_group, samples, new_bundle, tmp_path):
     bundle = new_bundle(tmp_path / "bundle", kind=("volume", "OT"), size=160, classes=("normal", "lesion"))
-    out = tmp_path / "out"
-    ledger = out / ".scanshift" / "ledger.jsonl"
-    arguments = ["score", samples / "volumes", "--bundle", bundle, "-o", out, "--device", "cpu"]
+    score_folder(samples / "volumes", bundle, tmp_path / "undisturbed", device="cpu")
+    arguments = ["score", samples / "volumes", "--bundle", bundle, "-o", tmp_path / "out", "--device", "cpu"]
     process = terminal.start(*arguments)
     try:
-        end = time.monotonic() + 200
-        while not ledger.exists() and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        os.killpg(process.pid, signal.SIGINT)  # as a terminal does: the embedded server gets it too
-        _, error = process.communicate(timeout=300)
+        undisturbed = (tmp_path / "undisturbed" / "scores.csv").read_bytes()
+        yield Broken(arguments, tmp_path / "out", undisturbed, process)
     finally:
         end_group(process)
-    assert process.returncode == 130, error
+
+
+@pytest.mark.slow
+def test_ctrl_c_keeps_what_was_done(terminal, broken):
+    error = broken.send(signal.SIGINT, group=True)  # as a terminal does: the embedded server gets it too
+    assert broken.process.returncode == 130, error
     assert error.splitlines()[-1].startswith("interrupted; what was done is kept")
     assert "Traceback" not in error
-    with closing(sqlite3.connect(out / ".scanshift" / "prefect" / "prefect.db")) as database:
+    with closing(sqlite3.connect(broken.out / ".scanshift" / "prefect" / "prefect.db")) as database:
         (state,) = database.execute("SELECT state_type FROM flow_run").fetchall()
     assert state == ("CRASHED",)  # the server was still there to be told
-    rows = (out / "scores.csv").read_text().count(",scored,")
+    rows = (broken.out / "scores.csv").read_text().count(",scored,")
     assert 2 <= rows < 24
-    told = terminal.run(*arguments)
+    told = terminal.run(*broken.arguments)
     assert told.code == 0, told.error
     assert f"{24 - rows} to score, {rows} done" in told.error
-    score_folder(samples / "volumes", bundle, tmp_path / "undisturbed", device="cpu")
-    assert (out / "scores.csv").read_bytes() == (tmp_path / "undisturbed" / "scores.csv").read_bytes()
+    assert (broken.out / "scores.csv").read_bytes() == broken.undisturbed
+
+
+@pytest.mark.slow
+def test_a_command_that_is_killed_goes_on_where_it_was(terminal, broken):
+    error = broken.send(signal.SIGKILL, group=False)
+    assert broken.process.returncode == -signal.SIGKILL, error
+    assert not (broken.out / "scores.csv").exists()
+    told = terminal.run(*broken.arguments)
+    assert told.code == 0, told.error
+    (left, done) = map(int, re.search(r"(\d+) to score, (\d+) done", told.error).groups())
+    assert left + done == 24
+    assert 2 <= done < 24
+    assert (broken.out / "scores.csv").read_bytes() == broken.undisturbed
 
 
 class State:

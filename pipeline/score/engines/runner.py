@@ -60,7 +60,8 @@ class Runner:
 
     def _rows(self, samples: Sequence[Slices], engine: Engine) -> list[Tensor]:
         """Rows of each scan: what an engine leaves in doubt is computed again by the next, more exact one."""
-        found = in_batches(samples, engine.run or self._network, self.device, batch=engine.batch)
+        run = self._network if engine.run is None else engine.run
+        found = in_batches(samples, run, self.device, batch=engine.batch)
         if engine.run is None:
             return found
         doubtful = [n for n, rows in enumerate(found) if in_doubt(self.model, rows, engine.tolerance, engine.reach)]

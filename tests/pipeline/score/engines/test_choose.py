@@ -81,7 +81,9 @@ def test_the_configuration_knows_the_same_engines():
     assert set(get_args(EngineName)) == set(NAMES)
 
 
-@pytest.mark.parametrize("name", [name for name in KINDS if name != "compile"])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name == "compile" else name for name in KINDS]
+)
 def test_each_engine_agrees_with_eager(name, room, scans):
     kind, room = KINDS[name], sure(room)
     if reason := kind.missing(CPU):
