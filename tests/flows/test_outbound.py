@@ -1,4 +1,4 @@
-"""What the kernel sees of the network: scoring on a Dask cluster, and a served schedule, reach loopback alone."""
+"""What the kernel sees of the network: the demo, scoring on Dask, and a served schedule reach loopback alone."""
 
 import contextlib
 import json
@@ -64,6 +64,22 @@ def scanshift(watched, folder, *arguments):
         text=True,
         start_new_session=True,
     )
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(1200)
+def test_the_demo_reaches_loopback_alone(watched, attempts, samples, tmp_path):
+    """Ingest, adapt, validate and score, each with Prefect's server."""
+    process = scanshift(watched, tmp_path, "demo", "--samples", samples, "-o", tmp_path / "out")
+    try:
+        out, error = process.communicate(timeout=900)
+    finally:
+        stop([process])
+    assert process.returncode == 0, error
+    assert out.splitlines()[-1] == f"scores: {tmp_path / 'out' / 'scores' / 'scores.csv'}"
+    found = attempts()
+    assert [attempt for attempt in found if attempt.call == "connect"]
+    assert not [str(attempt) for attempt in found if attempt.beyond]
 
 
 @pytest.mark.slow
