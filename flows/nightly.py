@@ -113,6 +113,8 @@ def nightly_flow(request: str) -> Any:
         score_shards(request, shards)
         result: dict[str, Any] = finish_task(request)
         row: dict[str, Any] = diary_task(request, night, pull)
+        if failed is not None and not row.get("counts"):  # what is new could not be scored
+            raise failed
     _publish(request, asked, row)
     return {"scores": result["scores"], "notice": result["notice"], "told": "", "pull": pull, "counts": {}, **row}
 

@@ -22,8 +22,8 @@ GIB = 2**30
 MOST_DAYS = 31  # that a night goes back by itself
 
 
-class LastFetch:
-    """The last night whose fetch was whole, for each PACS and modality: `.scanshift/nights_pulled.json`, mode 0600.
+class Fetched:
+    """Up to which night all was fetched, for each PACS and modality: `.scanshift/nights_pulled.json`, mode 0600.
 
     Args:
         store: The incoming folder.
@@ -42,7 +42,7 @@ class LastFetch:
 
     @property
     def night(self) -> str:
-        """Its date, ISO 8601; empty for none."""
+        """Date of the last whole fetch, else of the first that was tried, ISO 8601; empty for none."""
         return self._read().get(self._key, "")
 
     def note(self, night: str) -> None:
@@ -53,7 +53,7 @@ class LastFetch:
             json.dump(noted, file)
 
 
-def recent(night: str, days: int, modality: str, last: str = "") -> Query:
+def recent(night: str, days: int, modality: str, last: str = "") -> tuple[Query, str]:
     """Series of studies of a night's date and so many days before it.
 
     Args:
@@ -61,13 +61,17 @@ def recent(night: str, days: int, modality: str, last: str = "") -> Query:
         days: How many, and as many before the last whole fetch, if that is longer ago; a month at most.
         modality: Of the series; empty for all.
         last: Night of the last whole fetch; empty for none.
+
+    Returns:
+        The query; and where it leaves something out, being a month long, the date from which all would be asked for.
     """
     end = date.fromisoformat(night)
-    since = end - timedelta(days=days)
+    since = wanted = end - timedelta(days=days)
     if last:
-        earliest = end - timedelta(days=max(days, MOST_DAYS))
-        since = max(earliest, min(since, date.fromisoformat(last) - timedelta(days=days)))
-    return Query(modality=modality, dates=date_range(since.isoformat(), night))
+        wanted = min(since, date.fromisoformat(last) - timedelta(days=days))
+        since = max(wanted, end - timedelta(days=max(days, MOST_DAYS)))
+    query = Query(modality=modality, dates=date_range(since.isoformat(), night))
+    return query, wanted.isoformat() if wanted < since else ""
 
 
 def fetch_recent(pull: Mapping[str, Any], incoming: Path, night: str, watch: Watch) -> dict[str, Any]:
@@ -89,15 +93,15 @@ def fetch_recent(pull: Mapping[str, Any], incoming: Path, night: str, watch: Wat
     limits = Limits(object_bytes=2 * GIB, total_bytes=50 * GIB)
     access = Access(pull["url"], "get", Address(ae_title(pull["aet"]), "127.0.0.1", 0), "", limits)
     with store.claimed(), open_source(access, store, Room(incoming), say=watch.note) as source:
-        last = LastFetch(store, pull)
-        query = recent(night, pull["days"], pull["modality"], last.night)
-        if last.night and (date.fromisoformat(night) - date.fromisoformat(last.night)).days > MOST_DAYS:
-            watch.note(
-                f"the last whole fetch was for {last.night}; {MOST_DAYS} days are fetched, the rest is for `pull`"
-            )
+        fetched = Fetched(store, pull)
+        query, since = recent(night, pull["days"], pull["modality"], fetched.night)
+        if since:
+            watch.note(f"fetched of {query.dates} alone; for what is older: scanshift pull --since {since}")
+        if not fetched.night:
+            fetched.note(night)  # where to go back to, should this one fail
         pulled = Puller(source, store).pull(query, watch)
         if _whole(pulled):
-            last.note(night)
+            fetched.note(night)
     return {**pulled.series, "missing": pulled.missing}
 
 

@@ -62,4 +62,5 @@ def log_failure(request: str, error: SealedError, what: str = "failed") -> None:
     """Write one failure into the log: our own errors in words; of others, whose words may hold anything, the class."""
     cause = error.cause
     words = str(cause) if isinstance(cause, (PipelineError, ModelError)) else error.kind
-    log_line(Path(read_request(request).run), f"{what}: {words}")
+    with contextlib.suppress(OSError):  # such as a full disk; the failure itself matters more
+        log_line(Path(read_request(request).run), f"{what}: {words}")

@@ -1,6 +1,5 @@
 """Closing a night: from what was scored to one row of the diary and its page."""
 
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -9,11 +8,11 @@ from typing import Any
 from models.bundle import Bundle, open_bundle
 from pipeline.diary.counted import counted
 from pipeline.diary.labelled import calibration, labels_by_key, of_names
-from pipeline.diary.night import Night, name_of, name_of_key, new_refs, outcomes_of
+from pipeline.diary.night import Night, name_of, name_of_key, new_refs, outcomes_of, place_of
 from pipeline.diary.night_shift import Checked, check_night
 from pipeline.diary.page import render
 from pipeline.diary.proposals import proposals
-from pipeline.diary.record import Diary, Row
+from pipeline.diary.record import Diary, Row, Seen
 from pipeline.diary.spending import alpha_of
 from pipeline.errors import PipelineError
 from pipeline.learn.device import choose_device
@@ -92,13 +91,15 @@ def close_night(found: Scored, asked: str, *, pull: Mapping[str, Any] | None = N
     night, diary = found.night(asked), found.diary
     settled = outcomes_of(night.refs, found.done)
     before = next((row for row in diary.rows() if row.key == (night.date, found.bundle.digest)), None)
-    names = diary.names(before) if before is not None else frozenset[str]()
-    if not settled or names >= settled.keys():
+    seen = diary.seen(before) if before is not None else {}
+    if not settled or seen.keys() >= settled.keys():
         return None
-    gone = _gone(before, names, settled, found.done) if before is not None else []
+    places = {place_of(ref) for ref in found.refs}
+    away = {name: one for name, one in seen.items() if name not in settled and one.place and one.place not in places}
     waiting = sum(name_of(ref) not in settled for ref in night.refs)
-    here = [(ref.patient, outcome) for ref, outcome in settled.values()]
-    row = counted(night.date, found.bundle.digest, [*here, *(("", one) for one in gone)], waiting, found.record)
+    counting = [(ref.patient, outcome) for ref, outcome in settled.values()]
+    counting += [("", outcome) for outcome in _moved_away(away, found)]
+    row = counted(night.date, found.bundle.digest, counting, waiting, found.record)
     look = 1 + max((one.look for one in diary.rows() if one.bundle == found.bundle.digest), default=0)
     checked = check_night(
         found.bundle,
@@ -109,27 +110,25 @@ def close_night(found: Scored, asked: str, *, pull: Mapping[str, Any] | None = N
         out=shift_folder(found.out, night.date),
     )
     row = replace(_with_test(row, checked, look, before), pull=dict(pull or {}))
-    row = replace(row, proposals=proposals(row))
-    diary.put(row, names | settled.keys())
+    row = replace(row, proposals=proposals(row), calibration=before.calibration if before is not None else {})
+    old = {name: one for name, one in seen.items() if name in away or not one.place}  # without what was replaced
+    diary.put(row, old | {name: Seen(place_of(ref), one.status) for name, (ref, one) in settled.items()})
     return row
 
 
-def _gone(
-    before: Row,
-    names: frozenset[str],
-    settled: Mapping[str, tuple[SeriesRef, Outcome]],
-    done: Mapping[str, Outcome],
-) -> list[Outcome]:
+def _moved_away(away: Mapping[str, Seen], found: Scored) -> list[Outcome]:
     """Outcomes of what an earlier row of the night counted and the folder no longer holds.
 
-    The ledger has those of scans; of files that were refused or ignored, as many as the row counted.
+    The ledger has those of scans; a file that was refused or ignored before counts as that.
     """
-    by_name = {name_of_key(key): outcome for key, outcome in done.items()}
-    gone = [by_name[name] for name in sorted(names - settled.keys()) if name in by_name]
-    rest = Counter(before.counts)
-    rest.subtract(str(one.status) for one in gone)
-    rest.subtract(str(settled[name][1].status) for name in names & settled.keys())
-    return [*gone, *(Outcome(status) for status in ("refused", "ignored") for _ in range(rest[status]))]
+    by_name = {name_of_key(key): outcome for key, outcome in found.done.items()}
+    known = [by_name[name] for name in sorted(away.keys() & by_name.keys())]
+    rest = [one.status for name, one in sorted(away.items()) if name not in by_name]
+    if left := rest.count("scored"):
+        found.setting.watch.note(
+            f"{left} scans of the night were moved away, and this ledger does not have their scores"
+        )
+    return known + [Outcome(status) for status in ("refused", "ignored") for _ in range(rest.count(status))]
 
 
 def _with_test(row: Row, checked: Checked, look: int, before: Row | None) -> Row:

@@ -30,12 +30,9 @@ def labels_by_key(path: Path, record: ModelRecord, workspace: Workspace, watch: 
     """
     rows = read_labels(path, label_column=record.config.label_column, task=record.task, files_needed=False)
     there = [row for row in rows if not row.path or Path(row.path).exists()]
-    if gone := len(rows) - len(there):
-        watch.note(f"labels: {gone} of {len(rows)} lines name files that are not there (any more)")
-    if not there:
-        return {}
-    rows = there
-    joined = join_series(path, rows, find_series(rows, workspace, watch))
+    joined = join_series(path, there, find_series(there, workspace, watch), missing_ok=True) if there else []
+    if gone := len(rows) - len(joined):
+        watch.note(f"labels: {gone} of {len(rows)} lines name scans that are not there (any more)")
     return {ref.key: row.labels for row, ref in joined if ref.status == "ok" and row.labels}
 
 

@@ -40,6 +40,11 @@ def name_of_key(key: str, status: str = "ok") -> str:
     return hashlib.sha256(f"{status}|{key}".encode()).hexdigest()[:DIGITS]
 
 
+def place_of(ref: SeriesRef) -> str:
+    """A name for where a series lies and which it says it is, whatever its content: 24 hex digits that tell neither."""
+    return hashlib.sha256(f"place|{ref.source}|{ref.series_uid}".encode()).hexdigest()[:DIGITS]
+
+
 def new_refs(diary: Diary, refs: Sequence[SeriesRef], digest: str, asked: str) -> Night:
     """The night to write and what is new in it, from the folder and the diary alone.
 

@@ -1,10 +1,10 @@
 """The diary on disk: `diary.jsonl`, a row for each night and bundle, and beside it which series each night had."""
 
 import json
-from collections.abc import Collection
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pipeline.errors import DiaryError
 from pipeline.score.place import STATE
@@ -65,6 +65,18 @@ class Row:
         return json.dumps({"format": FORMAT, **asdict(self)}, ensure_ascii=False, allow_nan=False)
 
 
+class Seen(NamedTuple):
+    """What a row remembers of a series beside its name.
+
+    Attributes:
+        place: Hash of where it lay and of its UID, see `pipeline.diary.night`; empty in lists of earlier versions.
+        status: What came of it; empty there.
+    """
+
+    place: str = ""
+    status: str = ""
+
+
 @dataclass(frozen=True, slots=True)
 class Diary:
     """The diary of an output folder; the caller holds its lock while it writes.
@@ -93,16 +105,16 @@ class Diary:
         lines = path.read_text(encoding="utf-8").splitlines()
         return [_read(path, number, line) for number, line in enumerate(lines, 1)]
 
-    def put(self, row: Row, names: Collection[str] | None = None) -> None:
+    def put(self, row: Row, names: Mapping[str, Seen] | None = None) -> None:
         """Add a row, or replace that of the same night and bundle.
 
         Args:
             row: The row.
-            names: Names of the night's series, see `pipeline.diary.night`; None leaves them as they are.
+            names: Series of the night by name, see `pipeline.diary.night`; None leaves them as they are.
         """
         if names is not None:
             with whole_file(self._names(row), private=True) as file:
-                json.dump(sorted(names), file)
+                json.dump(dict(sorted(names.items())), file)
         rows = {one.key: one for one in self.rows()} | {row.key: row}
         with whole_file(self.out / FILE) as file:
             file.writelines(f"{rows[key].to_json()}\n" for key in sorted(rows))
@@ -113,10 +125,21 @@ class Diary:
         Raises:
             DiaryError: If the list is gone or makes no sense.
         """
+        return frozenset(self.seen(row))
+
+    def seen(self, row: Row) -> dict[str, Seen]:
+        """Series of a row by name.
+
+        Raises:
+            DiaryError: If the list is gone or makes no sense.
+        """
         path = self._names(row)
         try:
-            return frozenset(map(str, json.loads(path.read_text(encoding="utf-8"))))
-        except (OSError, ValueError, TypeError) as error:
+            listed = json.loads(path.read_text(encoding="utf-8"))
+            if isinstance(listed, list):
+                return {str(name): Seen() for name in listed}
+            return {str(name): Seen(str(place), str(status)) for name, (place, status) in listed.items()}
+        except (OSError, ValueError, TypeError, AttributeError) as error:
             raise DiaryError(f"{path}: the list of the night's series is gone or damaged") from error
 
     def _names(self, row: Row) -> Path:

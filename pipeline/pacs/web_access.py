@@ -27,7 +27,9 @@ def make_client(url: str) -> httpx.Client:
     """
     try:
         where = urlsplit(url)
-    except ValueError as error:
+        _ = where.port  # which is looked at only now
+        httpx.URL(url)
+    except (ValueError, httpx.InvalidURL) as error:
         raise ConfigError("--from: https://host/path of a DICOMweb service would be right") from error
     if where.scheme not in ("http", "https") or not where.hostname or where.query or where.fragment:
         raise ConfigError("--from: https://host/path of a DICOMweb service, or dicom://AET@host:port, would be right")

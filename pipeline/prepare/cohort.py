@@ -178,11 +178,19 @@ def _canonical(labels: tuple[str, ...], classes: Sequence[str], config: Config) 
     return labels
 
 
-def join_series(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef]) -> list[tuple[LabelRow, SeriesRef]]:
+def join_series(
+    path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef], *, missing_ok: bool = False
+) -> list[tuple[LabelRow, SeriesRef]]:
     """Each row with the one series that it names, refused or not.
 
+    Args:
+        path: The labels.csv, for messages.
+        rows: Its rows.
+        refs: What was found.
+        missing_ok: Whether rows that name none are left out.
+
     Raises:
-        LabelsError: If a row names none or several, or two rows name one.
+        LabelsError: If a row names several, or none where that is not left out, or two rows name one.
     """
     by_file: dict[str, list[SeriesRef]] = defaultdict(list)
     by_uid = {ref.series_uid: ref for ref in refs if ref.series_uid}
@@ -202,6 +210,8 @@ def join_series(path: Path, rows: Sequence[LabelRow], refs: Sequence[SeriesRef])
         else:
             matches = by_file.get(row.path, [])
         usable = [ref for ref in matches if ref.status == "ok"] or matches[:1]
+        if not usable and missing_ok:
+            continue
         if not usable:
             raise LabelsError(f"{path}, line {row.line}: no series found there")
         if len(usable) > 1:

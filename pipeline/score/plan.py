@@ -123,7 +123,7 @@ def write_plan(plan: ScorePlan, run: Path) -> list[Path]:
         The shards' paths; tasks get these, not scans.
     """
     for mark in run.glob("shard-*.began*"):
-        mark.unlink()
+        mark.unlink(missing_ok=True)
     write_refs(run / PLAN, plan.refs, run_series=0, arriving=plan.arriving, listing=plan.listing)
     paths: list[Path] = []
     for n in range(0, len(plan.todo), SHARD_SERIES):

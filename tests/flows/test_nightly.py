@@ -90,6 +90,8 @@ def test_a_night_is_the_date_of_its_schedule_where_it_is_scheduled(scheduled, zo
         ({"night": "tonight"}, ConfigError, "a date such as"),
         ({"report_url": "file:///x"}, ConfigError, "http"),
         ({"pull": "ftp://pacs/x"}, ConfigError, "--pull: https"),
+        ({"pull": "https://pacs:70000/x"}, ConfigError, "--pull: https"),
+        ({"pull": "https://pacs:abc/x"}, ConfigError, "--pull: https"),
         ({"pull": "https://me:secret@pacs/x"}, ConfigError, "--pull: no name and password"),
     ],
 )
@@ -99,21 +101,26 @@ def test_what_makes_no_sense_is_refused_before_work(incoming, radiograph_bundle,
 
 
 def test_a_pull_asks_for_the_nights_date_and_the_days_before():
-    assert recent("2026-03-01", 1, "CR").dates == "20260228-20260301"
+    query, left_out = recent("2026-03-01", 1, "CR")
+    assert (query.dates, left_out) == ("20260228-20260301", "")
 
 
 @pytest.mark.parametrize(
-    ("last", "since"),
+    ("last", "days", "since", "left_out"),
     [
-        ("2026-02-28", "20260227"),  # yesterday, and the days that it asked for
-        ("2026-02-20", "20260219"),
-        ("2026-03-01", "20260228"),
-        ("2026-03-07", "20260228"),  # a late run of an earlier date
-        ("2025-01-01", "20260129"),  # a month at most
+        ("2026-02-28", 1, "20260227", ""),  # yesterday, and the days that it asked for
+        ("2026-02-20", 1, "20260219", ""),
+        ("2026-03-01", 1, "20260228", ""),
+        ("2026-03-07", 1, "20260228", ""),  # a late run of an earlier date
+        ("2026-01-30", 1, "20260129", ""),
+        ("2026-01-29", 1, "20260129", "2026-01-28"),  # a month at most
+        ("2026-02-01", 7, "20260129", "2026-01-25"),
+        ("2026-01-20", 60, "20251231", "2025-11-21"),
     ],
 )
-def test_a_pull_goes_back_to_the_last_whole_one(last, since):
-    assert recent("2026-03-01", 1, "", last).dates == f"{since}-20260301"
+def test_a_pull_goes_back_to_the_last_whole_one(last, days, since, left_out):
+    query, told = recent("2026-03-01", days, "", last)
+    assert (query.dates, told) == (f"{since}-20260301", left_out)
 
 
 class Pacs:
@@ -140,23 +147,25 @@ def pacs(monkeypatch):
 
 
 def test_nights_that_fetched_less_than_all_are_made_up(pacs, tmp_path):
+    notes = []
+
     def night(date, url="https://pacs/dicom-web"):
         pull = {"url": url, "days": 1, "modality": "CR", "aet": "SCANSHIFT"}
-        return fetch_recent(pull, tmp_path / "incoming", date, Watch())
+        return fetch_recent(pull, tmp_path / "incoming", date, Watch(note=notes.append))
 
-    assert night("2026-03-01") == {"missing": 0}
     pacs.down = True
-    with pytest.raises(PacsError):
-        night("2026-03-02")
+    for date in ("2026-03-01", "2026-03-02"):
+        with pytest.raises(PacsError):
+            night(date)
     pacs.down, pacs.found = False, [FoundSeries("1.2", "1.2.3", images=4)]
     with pytest.raises(PacsError, match="nothing could be fetched"):
         night("2026-03-05")
     pacs.found = []
-    night("2026-03-06")
+    assert night("2026-03-06") == {"missing": 0}
     night("2026-03-07")
+    assert not notes
     night("2026-03-07", url="https://another/dicom-web")
     assert pacs.asked == [
-        "20260228-20260301",
         "20260228-20260305",
         "20260228-20260306",
         "20260305-20260307",
@@ -165,6 +174,9 @@ def test_nights_that_fetched_less_than_all_are_made_up(pacs, tmp_path):
     kept = (tmp_path / "incoming" / ".scanshift" / "nights_pulled.json").read_text()
     assert "pacs" not in kept
     assert kept.count("2026-03-07") == 2
+    night("2026-04-20")
+    assert pacs.asked[-1] == "20260320-20260420"
+    assert notes == ["fetched of 20260320-20260420 alone; for what is older: scanshift pull --since 2026-03-06"]
 
 
 def test_a_pacs_that_cannot_be_reached_is_told_by_its_kind_and_in_the_log(
@@ -198,6 +210,24 @@ def test_a_night_whose_pull_failed_and_that_finds_nothing_else_has_failed(
     assert "failed: the PACS does not answer" in (Path(request.run) / "log.txt").read_text()
     monkeypatch.setattr(nightly, "pull_task", lambda *_: {"missing": 0})
     assert nightly.nightly_flow.fn(request.save()).message == "nothing new since 2026-01-01"
+
+
+def test_a_night_whose_pull_failed_and_whose_scans_all_failed_has_failed(
+    incoming, radiograph_bundle, tmp_path, monkeypatch
+):
+    request = asked(incoming, radiograph_bundle, tmp_path / "out", pull="dicom://PACS@127.0.0.1:1")
+    failed = SealedError("PacsError", PacsError("the PACS does not answer"))
+    monkeypatch.setattr(nightly, "_pulled", lambda *_: ({"reason": "PacsError"}, failed))
+    for name, answer in {
+        "find_task": ["shard"],
+        "new_task": {"new": True},
+        "finish_task": {"scores": "scores.csv", "notice": ""},
+        "diary_task": {"proposals": [], "diary": ""},  # no row: nothing was settled
+    }.items():
+        monkeypatch.setattr(nightly, name, lambda *_, answer=answer: answer)
+    monkeypatch.setattr(nightly, "score_shards", lambda *_: None)
+    with pytest.raises(SealedError, match="PacsError"):
+        nightly.nightly_flow.fn(request.save())
 
 
 @pytest.mark.parametrize(

@@ -147,11 +147,12 @@ def test_a_year_in_short(place, watched, one_thread, monkeypatch):
 
 
 def test_scans_that_were_moved_away_stay_in_their_nights_row(place, watched, one_thread):
-    incoming, space, _ = place
+    incoming, space, out = place
     radiographs(incoming / "first", 0)
     (incoming / "first" / "notes.txt").write_text("not a scan")
     row = close_night(score(place, watched), "2026-01-01")
     assert row.p is not None
+    page = (out / "nights" / "2026-01-01" / "shift.html").read_bytes()
     (incoming / "first").rename(space.root / "archive")
     radiographs(incoming / "second", 100)
     for path in sorted((incoming / "second").iterdir())[5:]:
@@ -160,9 +161,28 @@ def test_scans_that_were_moved_away_stay_in_their_nights_row(place, watched, one
     assert again.counts == {"ignored": 1, "scored": N + 5}
     assert sum(again.decisions.values()) == again.shares["abnormal"]["of"] == N + 5
     assert (again.look, again.p, again.alpha, again.shift) == (row.look, row.p, row.alpha, row.shift)
+    assert (out / "nights" / "2026-01-01" / "shift.html").read_bytes() == page
     assert close_night(score(place, watched), "2026-01-01") is None
     (space.root / "archive").rename(incoming / "back")  # nothing new comes back
     assert close_night(score(place, watched), "2026-01-02") is None
+
+
+def test_a_series_that_was_refused_in_part_is_counted_once_when_it_is_whole(place, radiograph_bundle, one_thread):
+    incoming, _, _ = place
+    radiographs(incoming, 0)
+    whole = (incoming / "00000.dcm").read_bytes()
+    (incoming / "00000.dcm").write_bytes(whole[:-100])
+    row = close_night(score(place, radiograph_bundle), "2026-01-01")
+    assert row.counts == {"refused": 1, "scored": N - 1}
+    (incoming / "00000.dcm").write_bytes(whole)
+    again = close_night(score(place, radiograph_bundle), "2026-01-01")
+    assert again.counts == {"scored": N}
+    assert again.shares["refused"]["value"] == 0
+    (incoming / "00001.dcm").write_bytes((incoming / "00001.dcm").read_bytes()[:-100])
+    (incoming / "00002.dcm").unlink()
+    radiographs(incoming / "more", 100)
+    last = close_night(score(place, radiograph_bundle), "2026-01-01")
+    assert last.counts == {"refused": 1, "scored": 2 * N - 1}
 
 
 def test_labels_go_on_when_some_of_their_files_are_gone(place, watched, one_thread):
@@ -180,6 +200,24 @@ def test_labels_go_on_when_some_of_their_files_are_gone(place, watched, one_thre
         (incoming / name).unlink()
     assert add_labels(found, labels) == 0  # 25 are left, and say less than the 40 did
     assert Diary(out).rows() == [row]
+    radiographs(incoming / "more", 100)
+    found = score(place, watched)
+    again = close_night(found, "2026-01-01")
+    assert (again.counts["scored"], again.calibration) == (2 * N, row.calibration)
+    assert add_labels(found, labels) == 0
+
+
+def test_labels_of_a_folder_that_is_empty_by_now_are_left_out(place, watched, one_thread):
+    incoming, _, out = place
+    radiographs(incoming, 0)
+    (incoming / "emptied").mkdir()
+    found = score(place, watched)
+    close_night(found, "2026-01-01")
+    labels = incoming.parent / "labels.csv"
+    lines = [f"incoming/{n:05d}.dcm,{('normal', 'opacity')[n % 2]}" for n in range(30)]
+    labels.write_text("\n".join(["path,label", "incoming/emptied,normal", *lines]) + "\n")
+    assert add_labels(found, labels) == 1
+    assert Diary(out).rows()[0].calibration["scans"] == 30
 
 
 def test_labels_that_cannot_be_used_are_told_and_change_nothing(place, watched, one_thread):

@@ -5,7 +5,7 @@ import pytest
 
 from pipeline.diary.night import name_of, name_of_key, new_refs, outcomes_of
 from pipeline.diary.page import render
-from pipeline.diary.record import Diary, Row
+from pipeline.diary.record import Diary, Row, Seen
 from pipeline.errors import ConfigError, DiaryError
 from pipeline.scan import SeriesRef
 from pipeline.score.outcome import Outcome
@@ -21,19 +21,23 @@ def ref(content, status="ok", source=""):
     return SeriesRef(source=source or content, series_uid="1.2", status=status, content=content)
 
 
+def seen(*names):
+    return {name: Seen(f"place of {name}", "scored") for name in names}
+
+
 def test_rows_come_back_as_they_were_written_in_order_of_nights(tmp_path):
     diary = Diary(tmp_path)
     late = row("2026-01-03", scores={"0.5": 0.25}, proposals=("look",), shift={"fields": {"KVP (kV)": 1e-9}}, p=0.1)
-    diary.put(late, {"x"})
-    diary.put(row(), {"y"})
+    diary.put(late, seen("x"))
+    diary.put(row(), seen("y"))
     assert diary.rows() == [row(), late]
     assert diary.names(late) == {"x"}
 
 
 def test_a_night_that_is_written_again_has_one_row(tmp_path):
     diary = Diary(tmp_path)
-    diary.put(row(), {"x"})
-    diary.put(replace(row(), counts={"scored": 3}), {"x", "y"})
+    diary.put(row(), seen("x"))
+    diary.put(replace(row(), counts={"scored": 3}), seen("x", "y"))
     assert [one.counts for one in diary.rows()] == [{"scored": 3}]
     assert diary.names(row()) == {"x", "y"}
 
@@ -41,12 +45,12 @@ def test_a_night_that_is_written_again_has_one_row(tmp_path):
 @pytest.mark.parametrize("line", ["", "{", "[]", '{"format": 2}', '{"format": 1, "night": "2026-01-02"}'])
 def test_a_damaged_diary_is_refused_and_stays(tmp_path, line):
     diary = Diary(tmp_path)
-    diary.put(row(), {"x"})
+    diary.put(row(), seen("x"))
     path = tmp_path / "diary.jsonl"
     path.write_text(path.read_text() + line + "\n")
     before = path.read_bytes()
     with pytest.raises(DiaryError, match="line 2: not a row"):
-        diary.put(row("2026-01-05"), {"y"})
+        diary.put(row("2026-01-05"), seen("y"))
     assert path.read_bytes() == before
 
 
@@ -56,9 +60,19 @@ def test_a_key_that_rows_do_not_have_is_refused(tmp_path):
         Diary(tmp_path).rows()
 
 
+def test_a_list_of_an_earlier_version_has_names_alone(tmp_path):
+    diary = Diary(tmp_path)
+    diary.put(row(), seen("x"))
+    assert diary.seen(row()) == {"x": Seen("place of x", "scored")}
+    (path,) = (tmp_path / ".scanshift" / "nights").iterdir()
+    path.write_text('["x", "y"]')
+    assert diary.names(row()) == {"x", "y"}
+    assert diary.seen(row())["y"] == Seen("", "")
+
+
 def test_a_lost_list_of_series_is_told(tmp_path):
     diary = Diary(tmp_path)
-    diary.put(row(), {"x"})
+    diary.put(row(), seen("x"))
     next((tmp_path / ".scanshift" / "nights").iterdir()).unlink()
     with pytest.raises(DiaryError, match="gone or damaged"):
         new_refs(diary, [ref("a")], BUNDLE, "2026-01-03")
@@ -66,7 +80,7 @@ def test_a_lost_list_of_series_is_told(tmp_path):
 
 def test_what_an_earlier_night_has_is_not_new_and_another_bundle_starts_over(tmp_path):
     diary = Diary(tmp_path)
-    diary.put(row(), {name_of(ref("a"))})
+    diary.put(row(), seen(name_of(ref("a"))))
     both = [ref("a"), ref("b")]
     assert [one.content for one in new_refs(diary, both, BUNDLE, "2026-01-03").refs] == ["b"]
     assert new_refs(diary, both, "c" * 64, "2026-01-03").refs == tuple(both)
@@ -74,7 +88,7 @@ def test_what_an_earlier_night_has_is_not_new_and_another_bundle_starts_over(tmp
 
 def test_the_same_night_again_has_its_own_series_and_those_that_came_since(tmp_path):
     diary = Diary(tmp_path)
-    diary.put(row(), {name_of(ref("a"))})
+    diary.put(row(), seen(name_of(ref("a"))))
     night = new_refs(diary, [ref("a")], BUNDLE, "2026-01-02")
     assert night.unchanged
     night = new_refs(diary, [ref("a"), ref("b")], BUNDLE, "2026-01-02")
@@ -83,7 +97,7 @@ def test_the_same_night_again_has_its_own_series_and_those_that_came_since(tmp_p
 
 def test_a_late_run_writes_no_row_before_the_last_one(tmp_path):
     diary = Diary(tmp_path)
-    diary.put(row("2026-01-05"), {name_of(ref("a"))})
+    diary.put(row("2026-01-05"), seen(name_of(ref("a"))))
     night = new_refs(diary, [ref("a")], BUNDLE, "2026-01-02")
     assert (night.date, night.unchanged) == ("2026-01-05", True)
 
@@ -91,7 +105,7 @@ def test_a_late_run_writes_no_row_before_the_last_one(tmp_path):
 def test_a_list_without_its_row_does_not_count(tmp_path):
     """As a kill between the two leaves it."""
     diary = Diary(tmp_path)
-    diary.put(row(), {name_of(ref("a"))})
+    diary.put(row(), seen(name_of(ref("a"))))
     (tmp_path / "diary.jsonl").unlink()
     assert len(new_refs(diary, [ref("a")], BUNDLE, "2026-01-03").refs) == 1
 
