@@ -5,6 +5,7 @@ takes seconds; so it is started here, before anything heavy is imported.
 """
 
 import atexit
+import contextlib
 import functools
 import http.client
 import importlib.util
@@ -14,6 +15,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from pipeline.errors import PipelineError
@@ -72,13 +74,8 @@ class EmbeddedServer:
         command = [sys.executable, "-m", "uvicorn", "--app-dir", str(Path(found.origin).parent.parent), "--factory"]
         command += ["prefect.server.api.server:create_app", "--host", HOST, "--port", str(self.port)]
         command += ["--log-level", "error", "--lifespan", "on"]
-        # It inherits this thread's mask. Ctrl-C reaches it too, and were it gone, the flow could not tell it that
-        # it was interrupted: Prefect's client would try again for more than a minute.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-        try:
+        with children_outlive_interrupts():
             return subprocess.Popen(command, env={**os.environ, **EPHEMERAL})
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _answers(self) -> bool:
         connection = http.client.HTTPConnection(HOST, self.port, timeout=5)
@@ -89,6 +86,20 @@ class EmbeddedServer:
             return False
         finally:
             connection.close()
+
+
+@contextlib.contextmanager
+def children_outlive_interrupts() -> Iterator[None]:
+    """Start servers in here: Ctrl-C, which a terminal sends to them too, does not end them.
+
+    Were a server gone, the flow could not tell it that it was interrupted: Prefect's client would try again for
+    minutes. A process inherits the mask of the thread that starts it.
+    """
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @functools.cache

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from urllib.error import URLError
 
 from flows.automations import HEARTBEAT_SECONDS, ensure_automations
+from flows.embedded import children_outlive_interrupts
 from flows.request import Request
 from flows.settings import configure_prefect
 from pipeline.errors import ConfigError, PipelineError
@@ -95,7 +96,8 @@ def start_server(port: int) -> subprocess.Popen[bytes]:
     api = f"http://127.0.0.1:{port}/api"
     os.environ["PREFECT_SERVER_UI_API_URL"] = api
     command = [sys.executable, "-m", "prefect", "server", "start", "--host", "127.0.0.1", "--port", str(port)]
-    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    with children_outlive_interrupts():
+        server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     end = time.monotonic() + START_SECONDS
     while time.monotonic() < end and server.poll() is None:
         try:

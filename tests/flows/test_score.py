@@ -19,6 +19,7 @@ from pathlib import Path
 import pytest
 
 from flows import score
+from flows.retry import may_pass_next_time
 from flows.seal import SealedError
 from pipeline.errors import LabelsError
 from pipeline.score.folder import score_folder
@@ -263,7 +264,7 @@ class State:
     ],
 )
 def test_only_what_may_pass_next_time_is_tried_again(error, again):
-    assert score.may_pass_next_time(None, None, State(error)) is again
+    assert may_pass_next_time(None, None, State(error)) is again
 
 
 def test_tasks_are_the_functions_behind_the_seal():
