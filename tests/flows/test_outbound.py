@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 import urllib.request
 
 import pytest
@@ -103,8 +104,10 @@ def test_a_dask_cluster_and_its_client_reach_loopback_alone(watched, attempts, s
 @pytest.mark.timeout(1200)
 def test_a_served_schedule_reaches_loopback_alone(watched, attempts, samples, radiograph_bundle, tmp_path):
     port = free_port()
-    arguments = ["serve", samples / "incoming", "--bundle", radiograph_bundle, "-o", tmp_path / "out"]
-    process = scanshift(watched, tmp_path, *arguments, "--port", port, "--cron", "* * * * *")
+    # Every third minute, so that no other run has begun when the first one is done and the interrupt is sent.
+    minutes = ",".join(str((time.gmtime().tm_min + n) % 60) for n in range(2, 30, 3))
+    arguments = ["serve", samples / "incoming", "--bundle", radiograph_bundle, "-o", tmp_path / "out", "--port", port]
+    process = scanshift(watched, tmp_path, *arguments, "--cron", f"{minutes} * * * *", "--timezone", "UTC")
 
     def completed():
         url = f"http://127.0.0.1:{port}/api/flow_runs/filter"
