@@ -37,7 +37,7 @@ def run_flow(module: str, name: str, request: Request) -> dict[str, Any]:
             result: dict[str, Any] = flow(request.save())
     except SealedError as error:
         raise (error.cause or error) from None
-    except Exception as error:
+    except Exception as error:  # Prefect wraps what it meets in classes of its own; all but two kinds are raised again
         if _interrupted(error):
             raise KeyboardInterrupt from None
         if _unanswered(error):

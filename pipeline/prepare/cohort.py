@@ -210,9 +210,9 @@ def join_series(
         else:
             matches = by_file.get(row.path, [])
         usable = [ref for ref in matches if ref.status == "ok"] or matches[:1]
-        if not usable and missing_ok:
-            continue
         if not usable:
+            if missing_ok:
+                continue
             raise LabelsError(f"{path}, line {row.line}: no series found there")
         if len(usable) > 1:
             raise LabelsError(f"{path}, line {row.line}: {len(usable)} series there; name one by series_uid")

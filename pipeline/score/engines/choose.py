@@ -159,7 +159,7 @@ class EngineRoom:
             try:
                 run = kind.load(self.model.network, slot)
                 seal = make_seal(kind, run, self.model, against, slot, again_seconds=again_seconds, **names)
-            except Exception:
+            except Exception:  # whatever it was is raised again; files without a seal do not stay
                 if not self._vouched(kind, slot, **names):
                     discard(kind, slot)
                 raise
@@ -223,7 +223,7 @@ def _failing(kind: EngineKind) -> Iterator[None]:
         yield
     except EngineError:
         raise
-    except Exception as error:
+    except Exception as error:  # engines are others' code, and what they raise has no common base
         logging.getLogger(__name__).debug("%s failed", kind.name, exc_info=True)
         raise EngineError(f"{kind.name}: cannot be used here ({type(error).__name__})") from error
 

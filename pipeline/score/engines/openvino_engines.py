@@ -26,7 +26,7 @@ PRECISIONS = {FLOAT32: "f32", REDUCED: "bf16"}
 
 def openvino() -> ModuleType:
     """The package, without its telemetry."""
-    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]
+    sys.modules.setdefault("openvino_telemetry", None)  # type: ignore[arg-type]  # None makes its import fail
     return importlib.import_module("openvino")
 
 
